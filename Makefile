@@ -1,0 +1,36 @@
+# Every target starts from a fresh checkout. What takes more than one command is a script in make/.
+
+.PHONY: help setup demo demo-stop test bundle check e2e
+PYTHON3 ?= python3
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+# make setup      the development environment in .venv/ (Python 3.11 or later: PYTHON3=python3.12)
+setup:
+	@sh make/setup.sh "$(PYTHON3)"
+
+# make demo       build the demo bundle, install it below ./.demo, ask it one question (make demo-stop ends it)
+demo: setup
+	@sh make/demo.sh
+
+demo-stop:
+	@if [ -x .demo/bin/ferry ]; then .demo/bin/ferry stop; fi
+
+# make bundle     PROFILE=qwen1.5-0.5b-chat VERSION= SIGN_KEY= PYTHON= OUT=dist
+bundle: setup
+	@sh make/bundle.sh
+
+# make test       all tests; as root on Debian or Ubuntu with the packages that containers and browsers need
+test: setup
+	@sh tests/system_packages.sh
+	@.venv/bin/python -m pytest
+
+# make e2e        the tests in containers alone
+e2e: setup
+	@sh tests/system_packages.sh
+	@.venv/bin/python -m pytest tests/e2e
+
+# make check      lint, types, import arrows, shell lint
+check: setup
+	@.venv/bin/python -m pytest -q tests/unit/test_repository.py

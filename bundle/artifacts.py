@@ -1,0 +1,99 @@
+"""What goes into a bundle: each artifact has a path in the tarball, its bytes' source, size, digest and mode.
+
+Everything large comes with a digest that is already known; it is taken again while the bytes are packed.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from bundle import wheel_info
+from bundle.lock import Locked
+from bundle.wheel_info import WheelInfo
+from checksums.errors import IntegrityError
+from checksums.manifest import File
+
+APP_FOLDERS = ("service", "systemd")
+LICENCE_NAMES = ("license", "licence", "notice", "copying")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file of the bundle; `source` is a file, or the bytes themselves where we made them."""
+
+    path: str
+    source: Path | bytes
+    size_bytes: int
+    sha256: str
+    mode: str = "0644"
+
+    @property
+    def entry(self) -> File:
+        """The artifact as the manifest lists it."""
+        return File(self.path, self.size_bytes, self.sha256, self.mode)
+
+
+def of_bytes(path: str, data: bytes, mode: str = "0644") -> Artifact:
+    """Return an artifact that holds its own bytes."""
+    return Artifact(path, data, len(data), hashlib.sha256(data).hexdigest(), mode)
+
+
+def app(checkout: Path) -> list[Artifact]:
+    """Return what runs on the server: service/ and systemd/, scripts executable, nothing compiled or hidden."""
+    found = []
+    for path in sources_below(checkout, APP_FOLDERS):
+        data = path.read_bytes()
+        mode = "0755" if data.startswith(b"#!") else "0644"
+        found.append(of_bytes(f"payload/app/{path.relative_to(checkout).as_posix()}", data, mode))
+    return found
+
+
+def sources_below(checkout: Path, folders: Iterable[str]) -> Iterator[Path]:
+    """Yield the files of the checkout's folders by name, leaving out bytecode and hidden files.
+
+    Raises:
+        IntegrityError: one is a link: what it points to need not be in the bundle.
+    """
+    for path in sorted(path for folder in folders for path in (checkout / folder).rglob("*")):
+        parts = path.relative_to(checkout).parts
+        if "__pycache__" in parts or any(part.startswith(".") for part in parts) or path.suffix == ".pyc":
+            continue
+        if path.is_symlink():
+            raise IntegrityError(f"{path}: a symbolic link cannot be carried", "put a copy of the file there")
+        if path.is_file():
+            yield path
+
+
+def wheels(locked: Iterable[Locked], files: Iterable[Path]) -> list[Artifact]:
+    """Return the wheels, with the digests of the lock."""
+    return [
+        Artifact(f"payload/wheels/{wheel.file}", file, file.stat().st_size, wheel.sha256)
+        for wheel, file in zip(locked, files, strict=True)
+    ]
+
+
+def model(folder: Path, digests: Mapping[str, str]) -> list[Artifact]:
+    """Return the weights and what belongs to them, with the digests that the hub listed or the conversion took."""
+    return [
+        Artifact(f"payload/model/{path}", folder / path, (folder / path).stat().st_size, digest)
+        for path, digest in digests.items()
+    ]
+
+
+def licences(infos: Mapping[str, WheelInfo], folder: Path, model_paths: Iterable[str], ferry: Path) -> list[Artifact]:
+    """Return every licence text: of the wheels (by NAME-VERSION), of the model, and Ferry's own."""
+    texts = [
+        of_bytes(f"licenses/wheels/{name}/{path}", text)
+        for name, info in infos.items()
+        for path, text in sorted(info.license_texts.items())
+    ]
+    for path in sorted(model_paths):
+        if PurePosixPath(path).name.lower().startswith(LICENCE_NAMES):
+            texts.append(of_bytes(f"licenses/model/{path}", (folder / path).read_bytes()))
+    return [*texts, of_bytes("licenses/ferry/LICENSE", ferry.read_bytes())]
+
+
+def wheel_infos(locked: Iterable[Locked], files: Iterable[Path]) -> dict[str, WheelInfo]:
+    """Return NAME-VERSION -> what the wheel says of itself."""
+    return {f"{lock.name}-{lock.version}": wheel_info.read(file) for lock, file in zip(locked, files, strict=True)}

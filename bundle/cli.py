@@ -1,0 +1,239 @@
+"""The command line of the build side: parses, calls one function, presents its result or its error.
+
+Results go to stdout, progress and errors to stderr. Exit codes are the contract's.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from bundle import build as building
+from bundle import inspection, lock, profiles, reports, resolve, sources, version
+from bundle.build import Config
+from bundle.progress import Progress
+from bundle.targets import lock_name
+from checksums.errors import FerryError, UsageError
+from checksums.layout import MAX_TOP_BYTES
+from checksums.manifest import NAME
+from installer.verify import Trust
+
+INTERRUPTED = 130
+Command = Callable[..., Any]
+
+
+def main() -> NoReturn:
+    """Run one command and exit with its status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A name that is not UTF-8 is shown by its bytes; it must not end the command.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail(FerryError("interrupted", "run the same command again: what was fetched is kept"), INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(UsageError.exit_code)
+    except click.ClickException as error:
+        hint = f"see: {error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
+        _fail(UsageError(error.format_message(), hint), UsageError.exit_code)
+    except FerryError as error:
+        _fail(error, error.exit_code)
+    except OSError as error:
+        _fail(
+            FerryError(f"{error.filename or 'the disk'}: {error.strerror or error}", "check space and permissions"), 1
+        )
+    except Exception as error:
+        _fail(FerryError(f"a fault in Ferry: {type(error).__name__}: {error}", "report it with what --debug shows"), 1)
+    sys.exit(0)
+
+
+def _fail(error: FerryError, status: int) -> NoReturn:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": error.message, "hint": error.hint, "exit_code": status}))
+    else:
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+    sys.exit(status)
+
+
+def _be_quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.obj = Progress(value)
+
+
+def _everywhere(command: Command) -> Command:
+    command = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
+    quiet = click.option("--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="No progress, no notes.")
+    command = quiet(command)
+    return click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")(command)
+
+
+def _inputs(command: Command) -> Command:
+    """Add the options that say what a bundle is made from."""
+    options = [
+        click.option("--profile", required=True, metavar="NAME|FILE", help="One of `profiles`, or a TOML file."),
+        click.option("--version", "release", default=version.VERSION, show_default=True, help="The bundle's version."),
+        click.option("--sequence", type=click.IntRange(0), help="Grows with every release (default: commit time)."),
+        click.option("--python", type=click.Choice(profiles.PYTHON_SOURCES), help="Where the server's Python is from."),
+        click.option(
+            "--find-links", multiple=True, metavar="DIR", help="A folder of wheels, beside pip's own sources."
+        ),
+        click.option("--index-url", default="", metavar="URL", help="The package index, instead of pip's own."),
+        click.option("--hub-endpoint", default="", metavar="URL", help="The hub (default: MODELSCOPE_ENDPOINT)."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _config(
+    profile: str,
+    release: str,
+    sequence: int | None,
+    python: str | None,
+    find_links: tuple[str, ...],
+    index_url: str,
+    hub_endpoint: str,
+) -> Config:
+    if not NAME.fullmatch(release):
+        raise UsageError(f"--version {release!r}: cannot be part of a file name", "for example: --version 1.2.0")
+    chosen = profiles.load(profile)
+    _check_length(f"ferry-{chosen.name}-{release}-{chosen.target.platform}")
+    epoch_s = version.build_epoch()
+    return Config(
+        profile=replace(chosen, python_source=python or chosen.python_source),
+        release=release,
+        epoch_s=epoch_s,
+        sequence=epoch_s if sequence is None else sequence,
+        sources=sources.configured(find_links, index_url),
+        hub_endpoint=hub_endpoint,
+        hub_token=os.environ.get("MODELSCOPE_API_TOKEN", ""),
+    )
+
+
+def _check_length(name: str) -> None:
+    if len(name) > MAX_TOP_BYTES:
+        raise UsageError(f"{name}: longer than {MAX_TOP_BYTES} characters", "give a shorter --version or profile name")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Make a Ferry bundle: a chat model and everything that serves it, in one signed tarball."""
+
+
+@cli.command()
+@_inputs
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the bundle goes.")
+@click.option("--sign-key", "keys", multiple=True, type=click.Path(path_type=Path), help="An SSH private key.")
+@_everywhere
+def build(out: Path, keys: tuple[Path, ...], as_json: bool, **inputs: Any) -> None:
+    """Collect wheels and weights and write the bundle.
+
+    Example: python -m bundle build --profile demo --out dist --sign-key ~/.ssh/id_ed25519
+    """
+    progress = click.get_current_context().obj
+    written, manifest = building.build(_config(**inputs), keys, out, progress)
+    if not keys:
+        progress.note("the bundle is not signed: servers refuse it unless told --insecure-unsigned")
+    click.echo(
+        reports.as_json(reports.built(written, manifest)) if as_json else "\n".join(map(str, reports.paths(written)))
+    )
+
+
+@cli.command()
+@_inputs
+@_everywhere
+def plan(as_json: bool, **inputs: Any) -> None:
+    """Say what a bundle would carry, from where, and how large; fetches no payload.
+
+    Example: python -m bundle plan --profile qwen1.5-0.5b-chat
+    """
+    config = _config(**inputs)
+    report = reports.planned(config, building.make_plan(config))
+    click.echo(reports.as_json(report) if as_json else reports.plan_text(report))
+
+
+@cli.command("lock")
+@click.option("--profile", required=True, metavar="NAME|FILE", help="Its target is what the wheels are resolved for.")
+@click.option("--find-links", multiple=True, metavar="DIR", help="A folder of wheels, beside pip's own sources.")
+@click.option("--index-url", default="", metavar="URL", help="The package index, instead of pip's own.")
+@_everywhere
+def lock_command(profile: str, find_links: tuple[str, ...], index_url: str, as_json: bool) -> None:
+    """Resolve requirements.in for a profile's target, write bundle/locks/, and show what changed.
+
+    Example: python -m bundle lock --profile qwen1.5-0.5b-chat
+    """
+    target = profiles.load(profile).target
+    path = building.LOCKS / lock_name(target)
+    old = lock.parse(path.read_text(encoding="utf-8"), path.name) if path.is_file() else None
+    requirements = (version.CHECKOUT / "requirements.in").read_text(encoding="utf-8")
+    new = resolve.resolve(requirements, target, sources.configured(find_links, index_url))
+    written = path.with_suffix(".new")
+    written.write_text(lock.render(new, target), encoding="utf-8")
+    written.replace(path)
+    changes = lock.changes(old, new)
+    report = {"lock": path.name, "wheels": len(new.wheels), "changes": changes}
+    click.echo(reports.as_json(report) if as_json else "\n".join([*changes, f"{path.name}: {len(new.wheels)} wheels"]))
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--files", is_flag=True, help="List the files.")
+@click.option("--licenses", is_flag=True, help="List the licences.")
+@_everywhere
+def inspect(bundle: Path, files: bool, licenses: bool, as_json: bool) -> None:
+    """Show what a bundle says of itself; proves nothing (see verify).
+
+    Example: python -m bundle inspect dist/ferry-demo-0.1.0-x86_64.tar --licenses
+    """
+    manifest = inspection.read_manifest(bundle)
+    if as_json:
+        click.echo(manifest.render().decode(), nl=False)
+    else:
+        click.echo(reports.manifest_text(manifest, files, licenses))
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--allowed-signers", type=click.Path(path_type=Path), help="Whose signatures count.")
+@click.option("--insecure-unsigned", is_flag=True, help="Take a bundle that nobody signed.")
+@_everywhere
+def verify(bundle: Path, allowed_signers: Path | None, insecure_unsigned: bool, as_json: bool) -> None:
+    """Check a bundle's signature and every byte, with the code that the server runs.
+
+    Example: python -m bundle verify dist/ferry-demo-0.1.0-x86_64.tar --allowed-signers dist/allowed_signers
+    """
+    trust = Trust(allowed_signers, insecure_unsigned)
+    verified = inspection.verify(bundle, trust, click.get_current_context().obj)
+    signers = list(verified.signers)
+    report = {"ok": True, "name": verified.manifest.name, "files": len(verified.digests), "signers": signers}
+    said = f"signed by {', '.join(signers)}" if signers else "NOT SIGNED"
+    click.echo(
+        reports.as_json(report) if as_json else f"{bundle.name}: {len(verified.digests)} files are whole; {said}"
+    )
+
+
+@cli.command("profiles")
+@_everywhere
+def profiles_command(as_json: bool) -> None:
+    """List the profiles that come with Ferry.
+
+    Example: python -m bundle profiles
+    """
+    found = [profiles.load(name) for name in profiles.names()]
+    if as_json:
+        click.echo(reports.as_json([{"name": profile.name, "description": profile.description} for profile in found]))
+    else:
+        click.echo("\n".join(f"{profile.name:20} {profile.description}" for profile in found))

@@ -1,0 +1,127 @@
+"""What a ModelScope hub lists for a model: one small request, made before anything large is fetched.
+
+Out comes a Listing: the commit that the revision stands for, and every file with its size and digest. Fetching the
+files is the SDK's work, in bundle/models.py. Format: the hub's own, GET /api/v1/models/{id}/repo/files.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from bundle.sources import without_passwords
+from checksums.errors import CollectError, IntegrityError
+from checksums.layout import safe_path
+
+CONNECT_S, READ_S = 10, 30
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# Hubs also write the beginning of a commit only, as git does.
+COMMIT = re.compile(r"[0-9a-f]{7,64}")
+COMMIT_KEYS = ("CommitId", "CommitID", "Commit", "Sha", "Revision")
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a model: its path, size in bytes and SHA-256, as the hub lists them."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A model at one commit."""
+
+    id: str
+    revision: str
+    commit: str
+    files: tuple[HubFile, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all files together."""
+        return sum(file.size_bytes for file in self.files)
+
+
+def ask(endpoint: str, model_id: str, revision: str, token: str = "") -> Listing:
+    """Ask a hub what a model holds.
+
+    Raises:
+        CollectError: the hub does not answer, or does not have it; the message names the address.
+        IntegrityError: the listing lacks a digest, or names a path that no bundle may carry.
+    """
+    url = f"{endpoint}/api/v1/models/{quote(model_id)}/repo/files"
+    shown = without_passwords(url)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    parameters = {"Revision": revision, "Recursive": "True"}
+    hint = "check the address (--hub-endpoint, MODELSCOPE_ENDPOINT), the proxy and the network"
+    try:
+        answer = requests.get(url, params=parameters, headers=headers, timeout=(CONNECT_S, READ_S))
+        body = answer.json() if answer.content else {}
+    except requests.exceptions.JSONDecodeError as error:
+        raise CollectError(f"{shown}: HTTP {answer.status_code}, and no hub's answer", hint) from error
+    except requests.RequestException as error:
+        text = f"the hub at {endpoint} does not answer: {_reason(error)}"
+        raise CollectError(without_passwords(text), hint) from error
+    if answer.status_code != 200 or not isinstance(body, dict) or body.get("Success") is False:
+        said = body.get("Message") if isinstance(body, dict) else None
+        reason = f"HTTP {answer.status_code} for revision {revision}" + (f": {ascii(said)[:200]}" if said else "")
+        raise CollectError(f"{shown}: {reason}", hint)
+    return read(model_id, revision, body.get("Data"))
+
+
+def read(model_id: str, revision: str, data: Any) -> Listing:
+    """Turn the `Data` of a hub's answer into a Listing."""
+    raw_files = data.get("Files") if isinstance(data, dict) else None
+    if not isinstance(raw_files, list) or not all(isinstance(raw, dict) for raw in raw_files):
+        raise CollectError(f"{model_id}: the hub's answer lists no files", "check the address (--hub-endpoint)")
+    blobs = [raw for raw in raw_files if raw.get("Type", "blob") != "tree"]
+    files = tuple(sorted((_file(model_id, raw) for raw in blobs), key=lambda file: file.path.encode()))
+    if not files or len({file.path for file in files}) != len(files):
+        raise IntegrityError(f"{model_id}: the hub lists no files, or one of them twice", "ask the hub's owner")
+    return Listing(model_id, revision, commit_of(model_id, revision, data, blobs), files)
+
+
+def commit_of(model_id: str, revision: str, data: dict[str, Any], blobs: list[dict[str, Any]]) -> str:
+    """Return the commit that was listed: the repository's latest, else the one that changed a file last.
+
+    The real hub often leaves LatestCommitter.Id empty; each file then still names the commit that touched it.
+
+    Raises:
+        CollectError: the hub names none, and none is made up.
+    """
+    latest = data.get("LatestCommitter")
+    latest = latest if isinstance(latest, dict) else {}
+    places = [latest, data, {"Revision": revision}, max(blobs, key=_date)]
+    # A file's own Id is its blob's, not a commit's.
+    for value in [latest.get("Id"), *(place.get(key) for place in places for key in COMMIT_KEYS)]:
+        if isinstance(value, str) and COMMIT.fullmatch(value.lower()):
+            return value.lower()
+    raise CollectError(f"{model_id}: the hub's listing names no commit", "name one in the profile: revision = …")
+
+
+def _date(raw: dict[str, Any]) -> tuple[float, str]:
+    """Return when a file was changed, to compare: hubs write seconds, or a text that begins with the year."""
+    found = raw.get("CommittedDate")
+    return (found, "") if isinstance(found, int | float) else (0, found if isinstance(found, str) else "")
+
+
+def _file(model_id: str, raw: dict[str, Any]) -> HubFile:
+    path = safe_path(str(raw.get("Path") or raw.get("Name") or ""))
+    size, digest = raw.get("Size"), str(raw.get("Sha256") or "").lower()
+    if not SHA256.fullmatch(digest) or not isinstance(size, int) or size < 0:
+        raise IntegrityError(f"{model_id}: {path}: the hub lists no usable size and sha256", "ask the hub's owner")
+    return HubFile(path, size, digest)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause in one line: requests wraps it several times."""
+    while error.__context__ is not None or (error.args and isinstance(error.args[0], BaseException)):
+        inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error.__context__
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return str(error).rpartition(": ")[2] or type(error).__name__

@@ -1,0 +1,110 @@
+"""What the commands say: plans, manifests and results as JSON values and as text. Pure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bundle.build import NO_COMMERCIAL_USE, Config, Plan
+from bundle.lock import total_bytes
+from bundle.pack import Written
+from bundle.profiles import HubModel
+from checksums.manifest import Manifest
+
+
+def as_json(value: Any) -> str:
+    """Return JSON for scripts."""
+    return json.dumps(value, indent=1)
+
+
+def size(size_bytes: int) -> str:
+    """Return a size for people, 0 being one that the index does not tell."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes} B" if size_bytes else "unknown"
+
+
+def paths(written: Written) -> list[Path]:
+    """Return the files of a finished bundle, the tarball first."""
+    return [written.tarball, *written.others]
+
+
+def built(written: Written, manifest: Manifest) -> dict[str, Any]:
+    """Return what `build --json` says."""
+    return {
+        "bundle": str(written.tarball),
+        "files": [str(path) for path in written.others],
+        "name": manifest.name,
+        "version": manifest.version,
+        "sequence": manifest.sequence,
+        "size_bytes": written.tarball.stat().st_size,
+    }
+
+
+def planned(config: Config, plan: Plan) -> dict[str, Any]:
+    """Return what `plan --json` says."""
+    model, target = config.profile.model, config.profile.target
+    wheels = [{"file": w.file, "size": w.size_bytes, "sha256": w.sha256, "origin": w.origin} for w in plan.lock.wheels]
+    files = (
+        [{"path": f.path, "size": f.size_bytes, "sha256": f.sha256} for f in plan.listing.files] if plan.listing else []
+    )
+    return {
+        "name": config.name,
+        "target": vars(target),
+        "model": {
+            "source": model.source,
+            "id": model.id,
+            "revision": model.revision if isinstance(model, HubModel) else f"{model.package} {model.version}",
+            "commit": plan.listing.commit if plan.listing else "",
+            "license": model.license,
+            "commercial_use": model.commercial_use,
+            "size": model_bytes(config, plan),
+            "files": files,
+        },
+        "lock": plan.lock_origin,
+        "size": total_bytes(plan.lock.wheels),
+        "wheels": wheels,
+    }
+
+
+def model_bytes(config: Config, plan: Plan) -> int:
+    """Return what fetching the model takes."""
+    if plan.listing is not None:
+        return plan.listing.size_bytes
+    return 0 if isinstance(config.profile.model, HubModel) else config.profile.model.size_bytes
+
+
+def plan_text(report: dict[str, Any]) -> str:
+    """Return a plan for people."""
+    model, target = report["model"], report["target"]
+    commit = f" at {model['commit']}" if model["commit"] else ""
+    lines = [
+        f"bundle   {report['name']}",
+        f"target   Python {target['python']}, {target['platform']}, glibc {target['glibc']}",
+        f"model    {model['id']} {model['revision']}{commit} from {model['source']}, {size(model['size'])}",
+        f"licence  {model['license']}{'' if model['commercial_use'] else ' ' + NO_COMMERCIAL_USE}",
+        f"wheels   {len(report['wheels'])}, {size(report['size'])} ({report['lock']})",
+    ]
+    lines += [f"  {file['path']}  {size(file['size'])}" for file in model["files"]]
+    lines += [f"  {wheel['file']}  {size(wheel['size'])}  {wheel['origin']}" for wheel in report["wheels"]]
+    return "\n".join(lines)
+
+
+def manifest_text(manifest: Manifest, with_files: bool, with_licences: bool) -> str:
+    """Return a manifest for people."""
+    model, target, requires = manifest.model, manifest.target, manifest.requires
+    lines = [
+        f"bundle    {manifest.name}, sequence {manifest.sequence}, created {manifest.created}",
+        f"target    Python {target.python}, {target.platform}, glibc {target.glibc} or newer",
+        f"model     {model.id} ({model.dtype}, {model.parameters / 1e6:.0f} million parameters)",
+        f"          from {model.source}, {model.revision}, commit {model.commit}",
+        f"licence   {model.license}",
+        f"carries   {len(manifest.files)} files, {size(sum(file.size for file in manifest.files))}, "
+        f"{len(manifest.wheels)} wheels",
+        f"requires  {size(requires.disk_bytes)} on disk, {size(requires.ram_bytes)} of memory",
+    ]
+    if with_licences:
+        lines += [f"  {wheel.name} {wheel.version}: {wheel.license}" for wheel in manifest.wheels]
+    if with_files:
+        lines += [f"  {file.path}  {size(file.size)}  {file.sha256}" for file in manifest.files]
+    return "\n".join(lines)

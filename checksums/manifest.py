@@ -1,0 +1,213 @@
+"""manifest.json: what a bundle is, what it needs and every file in it (contract, section 3).
+
+Pure: bytes in, frozen values out, and back to canonical bytes. Whether the bytes are the signed ones is for others.
+"""
+
+import json
+import re
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from checksums import contents
+from checksums.errors import HostError, IntegrityError
+from checksums.layout import FORMAT, INSTALLER, MANIFEST, MAX_TOP_BYTES, safe_path
+
+T = TypeVar("T")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# They become folder names on the server and words on a command line; install.sh takes no two dots in a row.
+NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+PYTHON = re.compile(r"3\.[0-9]{1,2}")
+GLIBC = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){1,2}")
+MODES = {"0644", "0755"}
+MAX_SIZE_BYTES = 1 << 45
+MAX_NUMBER = 1 << 63
+
+
+@dataclass(frozen=True)
+class File:
+    """One member: path, size in bytes, SHA-256, mode as octal text, and the hub's digest where ours differs."""
+
+    path: str
+    size: int
+    sha256: str
+    mode: str
+    upstream_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One wheel: normalised name, version, path in the tarball, where it came from, licence expression."""
+
+    name: str
+    version: str
+    file: str
+    origin: str
+    license: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the bundle was made for: "3.11", "x86_64", and the oldest glibc, "2.28"."""
+
+    python: str
+    platform: str
+    glibc: str
+
+
+@dataclass(frozen=True)
+class Python:
+    """Where the interpreter comes from: "host" (the server's), "standalone", "archive"; its version, else ""."""
+
+    source: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """The weights: where from, the hub's id, the revision asked for, the commit it meant, licence, dtype, size."""
+
+    source: str
+    id: str
+    revision: str
+    commit: str
+    license: str
+    dtype: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Requires:
+    """What an installation takes: bytes on disk and of memory."""
+
+    disk_bytes: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that manifest.json says."""
+
+    format: int
+    name: str
+    profile: str
+    version: str
+    sequence: int
+    created: str
+    target: Target
+    python: Python
+    model: Model
+    wheels: tuple[Wheel, ...]
+    files: tuple[File, ...]
+    requires: Requires
+    base: dict[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Manifest":
+        """Read a manifest.
+
+        Raises:
+            HostError: its `format` is newer than this program knows.
+            IntegrityError: it is not a manifest; the message names the field.
+        """
+        try:
+            raw = json.loads(data, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            raise _bad(f"not JSON: {error}") from error
+        number = raw.get("format") if isinstance(raw, dict) else None
+        if isinstance(number, int) and not isinstance(number, bool) and number > FORMAT:
+            raise HostError(
+                f"{MANIFEST}: format {number} is newer than this installer knows ({FORMAT})",
+                "install with the install.sh that came with the bundle",
+            )
+        manifest = _read(cls, raw, "")
+        _check(manifest)
+        return manifest
+
+    def render(self) -> bytes:
+        """Return the canonical bytes: sorted keys, one value a line, a final newline."""
+        return (json.dumps(_plain(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+    def file(self, path: str) -> File | None:
+        """Return the entry of one member."""
+        return next((file for file in self.files if file.path == path), None)
+
+
+def _check(manifest: Manifest) -> None:
+    if manifest.format != FORMAT:
+        raise _bad(f"format {manifest.format} is unknown")
+    for field in ("name", "profile", "version"):
+        if not NAME.fullmatch(getattr(manifest, field)):
+            raise _bad(f"{field}: {getattr(manifest, field)[:80]!r} is not a name")
+    if len(manifest.name) > MAX_TOP_BYTES:
+        raise _bad(f"name: longer than {MAX_TOP_BYTES} characters")
+    if not PYTHON.fullmatch(manifest.target.python) or not GLIBC.fullmatch(manifest.target.glibc):
+        raise _bad("target: a version of Python or of glibc that cannot be")
+    numbers = (manifest.sequence, *vars(manifest.requires).values(), manifest.model.parameters)
+    if not all(0 <= number <= MAX_NUMBER for number in numbers):
+        raise _bad("a number that cannot be")
+    if not json.dumps(manifest.base, ensure_ascii=False).isprintable():
+        raise _bad("base holds characters that cannot be shown")
+    _check_files(manifest)
+
+
+def _check_files(manifest: Manifest) -> None:
+    paths = [safe_path(file.path) for file in manifest.files]
+    if len(set(paths)) != len(paths) or INSTALLER not in paths:
+        raise _bad(f"files: a path occurs twice, or {INSTALLER} is missing")
+    for file in manifest.files:
+        digests = [file.sha256, file.upstream_sha256 or file.sha256]
+        if not 0 <= file.size <= MAX_SIZE_BYTES or file.mode not in MODES or not all(map(SHA256.fullmatch, digests)):
+            raise _bad(f"files: {file.path}: a size, mode or digest that cannot be")
+    wheels = [(wheel.name, wheel.version, wheel.file) for wheel in manifest.wheels]
+    for fault in (*contents.path_faults(paths), *contents.wheel_faults(wheels, paths)):
+        raise _bad(f"files: {fault}")
+
+
+def _read(kind: type[T], raw: Any, where: str) -> T:
+    if not isinstance(raw, dict):
+        raise _bad(f"{where or 'the file'} is not an object")
+    hints = get_type_hints(kind)
+    values = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        place = f"{where}.{field.name}" if where else field.name
+        if field.name in raw:
+            values[field.name] = _value(hints[field.name], raw[field.name], place)
+        elif field.default is not None:
+            raise _bad(f"{place} is missing")
+    return kind(**values)
+
+
+def _value(hint: Any, raw: Any, place: str) -> Any:
+    allowed = get_args(hint)
+    if type(None) in allowed:
+        return None if raw is None else _value(allowed[0], raw, place)
+    if Ellipsis in allowed:
+        if not isinstance(raw, list):
+            raise _bad(f"{place} is not a list")
+        return tuple(_value(allowed[0], item, f"{place}[{number}]") for number, item in enumerate(raw))
+    if hasattr(hint, "__dataclass_fields__"):
+        return _read(hint, raw, place)
+    plain = dict if allowed else hint
+    if not isinstance(raw, plain) or isinstance(raw, bool):
+        raise _bad(f"{place} is not {plain.__name__}")
+    if isinstance(raw, str) and not raw.isprintable():
+        raise _bad(f"{place} holds characters that cannot be shown")
+    return raw
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
+        return {name: _plain(item) for name, item in pairs if item is not None or name == "base"}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key occurs twice")
+    return dict(pairs)
+
+
+def _bad(what: str) -> IntegrityError:
+    return IntegrityError(f"{MANIFEST}: {what}", "this is no bundle of Ferry's, or it is damaged: copy it again")

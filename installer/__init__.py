@@ -1,0 +1,1 @@
+"""The server side: bundle -> verify -> unpack -> venv -> units -> health."""

@@ -1,0 +1,56 @@
+"""Does the installed release answer? An address comes in; this waits until /readyz says yes, or says why not."""
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from checksums.errors import HealthError
+from installer.progress import Progress
+
+PAUSE_S = 0.5
+# A slow disk reads weights at 20 MB/s; importing torch and a first token take their time on top.
+BASE_S, BYTES_PER_S = 180, 20_000_000
+# No proxy: what is asked is on this machine.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def deadline_s(model_bytes: int) -> float:
+    """Return how long a release with weights of this size may take to become ready."""
+    return BASE_S + model_bytes / BYTES_PER_S
+
+
+def get(url: str, timeout_s: float = 5) -> tuple[int, str]:
+    """Ask and return status and body; status 0 and the reason when nothing answers."""
+    try:
+        with _opener.open(url, timeout=timeout_s) as answer:
+            return answer.status, answer.read(4096).decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(4096).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(getattr(error, "reason", error))
+
+
+def is_ready(url: str) -> bool:
+    """Say whether the service can answer now."""
+    return get(f"{url}/readyz")[0] == 200
+
+
+def wait(url: str, timeout_s: float, has_failed: Callable[[], bool], progress: Progress, path: str = "/readyz") -> None:
+    """Wait until the service answers 200 at `path`.
+
+    Raises:
+        HealthError: `has_failed` says so, or the time is over; the message carries the last reason.
+    """
+    progress.step(f"waiting until {url} is ready (at most {timeout_s:.0f} s)")
+    end = time.monotonic() + timeout_s
+    while True:
+        status, body = get(url + path)
+        if status == 200:
+            return
+        if has_failed():
+            raise HealthError(f"a process of the service ended before it was ready (last answer: {body.strip()})")
+        if time.monotonic() > end:
+            raise HealthError(f"not ready after {timeout_s:.0f} s: {body.strip() or status}")
+        time.sleep(PAUSE_S)

@@ -1,0 +1,247 @@
+"""The whole way of a bundle onto this server: a `Request` comes in, an `Outcome` goes out, or everything is as before.
+
+Verify, examine, unpack while hashing, environment, settings, users and units, switch, start, health, record. Each
+change pushes its way back on one stack; only a release that has answered a real question stays.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from checksums.errors import FerryError, HealthError, IntegrityError, UsageError
+from installer import admin, environment, licence, lock, preflight, release, settings, starting, state, status, wrapper
+from installer.files import Changes
+from installer.host import Host, host_of
+from installer.places import Places
+from installer.progress import Progress
+from installer.state import State
+from installer.verify import Discard, Trust, VerifiedBundle, copy_payload, open_bundle, open_file
+
+ACCOUNT = "admin"
+# A short answer, on a slow machine.
+SELFTEST_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the operator asked for; `python` is the interpreter to build on, `ask` a question to the terminal."""
+
+    bundle: Path
+    places: Places
+    trust: Trust
+    python: Path
+    listen: str | None = None
+    accept_license: bool = False
+    dry_run: bool = False
+    ask: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an install would do; `before` is what runs now."""
+
+    release: str
+    version: str
+    before: State | None
+    listen: str
+    new_bytes: int
+    is_same: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an install did; `password` only where it made the first account."""
+
+    release: str
+    version: str
+    is_changed: bool
+    is_same: bool = False
+    listen: str | None = None
+    url: str | None = None
+    user: str | None = None
+    password: str | None = None
+
+
+def install(request: Request, progress: Progress, show: Callable[[str], object]) -> Outcome:
+    """Install, or upgrade to, what the bundle carries; `show` is told what the operator has to read.
+
+    Raises:
+        UsageError: no such bundle, or the licence was not accepted.
+        IntegrityError: the bundle is damaged, not trusted, or older than what was installed.
+        HostError: this server cannot run it.
+        HealthError: the release did not answer; what was before is back.
+    """
+    with open_file(request.bundle) as stream:
+        progress.step("verifying the signed head of the bundle")
+        bundle = open_bundle(stream, request.trust)
+        plan = make_plan(bundle, request)
+        if plan.is_same:
+            url = status.url_of(request.places)
+            return Outcome(plan.release, plan.version, is_changed=False, is_same=True, url=url)
+        show(licence.describe(bundle.manifest, request.bundle))
+        progress.step("examining this server")
+        preflight.demand(preflight.examine(_subject(bundle, request, plan)))
+        if request.dry_run:
+            with progress.bar("verifying every file", _payload_bytes(bundle)) as on_bytes:
+                copy_payload(bundle, lambda _: Discard(), on_bytes)
+            show(describe(plan, request.places))
+            return Outcome(plan.release, plan.version, is_changed=False)
+        licence.accept(bundle.manifest, request.bundle, request.accept_license, request.ask)
+        return _carry_out(bundle, request, plan, progress)
+
+
+def make_plan(bundle: VerifiedBundle, request: Request) -> Plan:
+    """Compare the bundle with what is installed.
+
+    Raises:
+        IntegrityError: it is older, or has the same sequence and other content.
+        UsageError: it was installed in the other mode, or the prefix cannot be a folder.
+    """
+    places, manifest = request.places, bundle.manifest
+    _check_prefix(places.prefix)
+    name, before = release.name_of(bundle), state.read(places)
+    if before and before.mode != places.mode:
+        raise UsageError(f"{places.prefix}: installed in {before.mode} mode", "use the same mode, or another --prefix")
+    if before and before.release != name and manifest.sequence <= before.sequence:
+        what = "older than" if manifest.sequence < before.sequence else "not the same as, but numbered like,"
+        raise IntegrityError(
+            f"sequence {manifest.sequence}: {what} what was installed here ({before.release})",
+            "get a newer bundle; a sequence never goes back",
+        )
+    listen = settings.listen_of(places, request.listen)
+    is_same = before is not None and before.release == name
+    return Plan(name, manifest.version, before, listen, _new_bytes(bundle, places), is_same)
+
+
+def _check_prefix(prefix: Path) -> None:
+    there = next(path for path in (prefix, *prefix.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise UsageError(f"{there}: is there and is no folder", "choose another --prefix")
+
+
+def describe(plan: Plan, places: Places) -> str:
+    """Return the plan as text for the operator."""
+    before = plan.before.release if plan.before else "nothing"
+    return "\n".join(
+        [
+            f"would install {plan.release} below {places.prefix} ({places.mode} mode); installed now: {before}",
+            f"would listen on {plan.listen}, and take {plan.new_bytes / preflight.GIB:.2f} GiB of disk",
+            f"settings: {places.etc}, data: {places.data}, log: {places.log}, command: {places.wrapper}",
+            "changed: nothing (--dry-run)",
+        ]
+    )
+
+
+def _subject(bundle: VerifiedBundle, request: Request, plan: Plan) -> preflight.Subject:
+    # Where an installation is, Ferry itself listens at its address.
+    listen = None if plan.before else plan.listen
+    return preflight.Subject(bundle.manifest, request.places, listen, plan.new_bytes)
+
+
+def _new_bytes(bundle: VerifiedBundle, places: Places) -> int:
+    """Return what the release takes on disk beyond what the store has."""
+    there = sum(file.size for file in bundle.payload if places.stored(file.sha256).is_file())
+    return max(0, bundle.manifest.requires.disk_bytes - there)
+
+
+def _payload_bytes(bundle: VerifiedBundle) -> int:
+    return sum(file.size for file in bundle.payload)
+
+
+def _carry_out(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:
+    places = request.places
+    # The services read what is made here, whatever the operator's umask.
+    os.umask(0o022)
+    with ExitStack() as made:
+        Changes(made).folder(places.prefix)
+        with _alone(places.prefix, made), made.pop_all() as undo:
+            if state.read(places) != plan.before:
+                raise FerryError(f"{places.prefix}: changed meanwhile", "try again")
+            outcome = _change(bundle, request, plan, Changes(undo), progress)
+            undo.pop_all()
+    return outcome
+
+
+@contextmanager
+def _alone(prefix: Path, made: ExitStack) -> Iterator[None]:
+    """Hold the lock; where another process does, the folder that we made for both is now that one's."""
+    try:
+        with lock.exclusive(prefix):
+            yield
+    except lock.Busy:
+        made.pop_all()
+        raise
+
+
+def _change(bundle: VerifiedBundle, request: Request, plan: Plan, changes: Changes, progress: Progress) -> Outcome:
+    places = request.places
+    changes.back(release.prune, places, _kept(plan.before))
+    with release.staging(places) as staging:
+        made = _lay_down(bundle, request, plan, staging, progress)
+    outcome = _switch(request, plan, made, changes, progress)
+    previous = plan.before.release if plan.before else None
+    manifest = bundle.manifest
+    now = State(places.mode, plan.release, plan.version, manifest.sequence, str(request.python), previous)
+    changes.file(places.state, state.render(now))
+    release.prune(places, _kept(now))
+    return outcome
+
+
+def _lay_down(bundle: VerifiedBundle, request: Request, plan: Plan, staging: Path, progress: Progress) -> Path:
+    """Put the release and its environment below the prefix; nothing that runs uses them yet."""
+    places, manifest = request.places, bundle.manifest
+    with progress.bar("unpacking and verifying", _payload_bytes(bundle)) as on_bytes:
+        target = release.unpack(bundle, places, staging, on_bytes)
+    progress.step("making the Python environment, offline")
+    venv = environment.make(manifest, places, staging, target, request.python)
+    final = places.release(plan.release)
+    environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
+    (target / "venv").symlink_to(Path("../../venvs", venv.name))
+    release.publish(places, staging, target, plan.release)
+    # From here on the new files may be relied upon: a power cut must not lose what `current` will point to.
+    os.sync()
+    return final
+
+
+def _switch(request: Request, plan: Plan, made: Path, changes: Changes, progress: Progress) -> Outcome:
+    """Let the release take over; the first one also gets the first account."""
+    places, host = request.places, host_of(request.places)
+    if plan.before and host.state() == "running":
+        changes.back(starting.start, places, host, progress)
+    host.prepare(made, changes)
+    settings.write(places, made, plan.listen, request.trust.allowed_signers, changes)
+    wrapper.write(places, changes)
+    host.stop()
+    changes.link(places.current, f"{places.releases.name}/{plan.release}")
+    changes.back(host.stop)
+    url = _prove(places, host, progress)
+    user, password = (None, None) if plan.before else _first_account(places)
+    return Outcome(
+        plan.release, plan.version, is_changed=True, listen=plan.listen, url=url, user=user, password=password
+    )
+
+
+def _prove(places: Places, host: Host, progress: Progress) -> str:
+    """Start the release and let it answer a question; return its address."""
+    try:
+        url = starting.start(places, host, progress)
+        progress.step("asking the model a question")
+        admin.ask(places, "selftest", timeout_s=SELFTEST_TIMEOUT_S)
+    except FerryError as error:
+        raise HealthError(f"the release was taken back: {error.message}", error.hint) from error
+    return url
+
+
+def _first_account(places: Places) -> tuple[str | None, str | None]:
+    """Make the first account, unless the data of an earlier installation has accounts already."""
+    if admin.ask(places, "user", "list").get("users"):
+        return None, None
+    made = admin.ask(places, "user", "add", ACCOUNT, "--role", "administrator")
+    return str(made["user"]), str(made["password"])
+
+
+def _kept(current: State | None) -> set[str]:
+    """Return the releases that stay: the one that runs and the one before it."""
+    return {name for name in (current.release, current.previous) if name} if current else set()

@@ -1,0 +1,76 @@
+"""What is installed, against what was signed: places come in, every deviation goes out.
+
+The signature over the release's own SHA256SUMS is checked again with the server's list; then each file is hashed, on
+all cores. Nothing is changed.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from checksums import signature, sums
+from checksums.errors import FerryError
+from checksums.hashing import OnBytes, sha256_file
+from checksums.layout import MANIFEST, MAX_SIGNATURES, SUMS, signature_name
+from checksums.manifest import File, Manifest
+from installer.places import Places
+from installer.progress import Progress
+from installer.release import installed_path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One file that is not what it has to be."""
+
+    path: str
+    problem: str
+
+
+def verify(places: Places, release: str, progress: Progress) -> list[Problem]:
+    """Compare the release that runs with what was signed."""
+    folder = places.release(release)
+    try:
+        data = (folder / SUMS).read_bytes()
+        digests = sums.parse(data)
+        manifest = Manifest.parse((folder / MANIFEST).read_bytes())
+    except OSError as error:
+        return [Problem(Path(error.filename).name, error.strerror or "cannot be read")]
+    except FerryError as error:
+        return [Problem(release, error.message)]
+    described = File(MANIFEST, (folder / MANIFEST).stat().st_size, digests.get(MANIFEST, ""), "0644")
+    return [*_signatures(places, folder, data), *_contents(folder, [described, *manifest.files], progress)]
+
+
+def _signatures(places: Places, folder: Path, data: bytes) -> Iterator[Problem]:
+    """Check every signature that came with the release; one that was installed unsigned has none."""
+    for name in map(signature_name, range(1, MAX_SIGNATURES + 1)):
+        if not (folder / name).exists():
+            return
+        try:
+            signature.verify(data, (folder / name).read_bytes(), places.allowed_signers, name)
+        except FerryError as error:
+            yield Problem(name, error.message)
+
+
+def _contents(folder: Path, files: list[File], progress: Progress) -> list[Problem]:
+    with (
+        progress.bar("verifying", sum(file.size for file in files)) as on_bytes,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        found = pool.map(lambda file: _compare(folder, file, on_bytes), files)
+        return [problem for problem in found if problem]
+
+
+def _compare(folder: Path, file: File, on_bytes: OnBytes) -> Problem | None:
+    path = folder / installed_path(file.path)
+    if path.is_symlink() or not path.is_file():
+        return Problem(file.path, "missing" if not path.exists() else "not a plain file")
+    if path.stat().st_mode & 0o777 != int(file.mode, 8):
+        return Problem(file.path, f"mode {path.stat().st_mode & 0o777:04o} instead of {file.mode}")
+    try:
+        same = sha256_file(path, on_bytes) == file.sha256
+    except OSError as error:
+        return Problem(file.path, error.strerror or "cannot be read")
+    return None if same else Problem(file.path, "sha256 differs from the signed list")

@@ -1,0 +1,151 @@
+"""A release on disk: a verified bundle comes in, a folder with its files goes out; what nobody uses is pruned.
+
+Weights and wheels live once in the store, by digest, and are hard links in every release that has them. Files are
+hashed while they are written, into a private staging folder; a release gets its place by one rename, when all of it is
+proved.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from checksums.hashing import OnBytes, Sink, sha256_file
+from checksums.layout import SUMS
+from checksums.manifest import File
+from installer.places import Places
+from installer.verify import Discard, VerifiedBundle, copy_payload
+
+STAGING = ".staging-"
+PAYLOAD = "payload/"
+SHARED = ("payload/model/", "payload/wheels/")
+
+
+def name_of(bundle: VerifiedBundle) -> str:
+    """Return the release's id: version, sequence and the first letters of what was signed."""
+    digest = hashlib.sha256(bundle.head[SUMS]).hexdigest()
+    return f"{bundle.manifest.version}-{bundle.manifest.sequence}-{digest[:8]}"
+
+
+def installed_path(member: str) -> str:
+    """Return where a member of the bundle stands below its release's folder."""
+    return member.removeprefix(PAYLOAD)
+
+
+@contextmanager
+def staging(places: Places) -> Iterator[Path]:
+    """Give a private folder on the prefix' file system; it is gone afterwards, and so are those a crash left."""
+    for stale in places.prefix.glob(f"{STAGING}*"):
+        shutil.rmtree(stale)
+    folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=places.prefix))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def unpack(bundle: VerifiedBundle, places: Places, folder: Path, on_bytes: OnBytes) -> Path:
+    """Write a bundle below the staging folder and return the release's folder there.
+
+    Raises:
+        IntegrityError: something differs from the signed list.
+    """
+    target = folder / "release"
+    target.mkdir()
+    for name, data in bundle.head.items():
+        (target / name).write_bytes(data)
+    writer = _Writer(places, folder, target)
+    try:
+        copy_payload(bundle, writer.open, on_bytes)
+    finally:
+        writer.close()
+    for file in filter(_is_shared, bundle.payload):
+        _link(_source(places, folder, file.sha256), target / installed_path(file.path))
+    return target
+
+
+def publish(places: Places, folder: Path, target: Path, name: str) -> Path:
+    """Move the proved payload into the store and the release to its place; return that place."""
+    for staged in sorted((folder / "objects").iterdir()):
+        place = places.stored(staged.name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(place)
+    final = places.release(name)
+    final.parent.mkdir(exist_ok=True)
+    # A killed install may have left it: it is replaced by its equal.
+    if final.exists():
+        shutil.rmtree(final)
+    target.rename(final)
+    return final
+
+
+def prune(places: Places, keep: set[str]) -> None:
+    """Remove every release but those to keep, then payload and environments that no release uses."""
+    for release in _children(places.releases):
+        if release.name not in keep:
+            shutil.rmtree(release)
+    used = {(release / "venv").resolve() for release in _children(places.releases)}
+    for venv in _children(places.venvs):
+        if venv.resolve() not in used:
+            shutil.rmtree(venv)
+    for stored in places.store.glob("*/*"):
+        if stored.stat().st_nlink == 1:
+            stored.unlink()
+    for folder in (*_children(places.store), places.store, places.venvs, places.releases):
+        if folder.is_dir() and not _children(folder):
+            folder.rmdir()
+
+
+class _Writer:
+    """Opens one file after the other for `copy_payload`, closing the one before."""
+
+    def __init__(self, places: Places, folder: Path, target: Path) -> None:
+        self.places = places
+        self.folder = folder
+        self.target = target
+        self.current: BinaryIO | None = None
+        (folder / "objects").mkdir()
+
+    def open(self, file: File) -> Sink:
+        """Open the place of a file, or throw away what the store has already."""
+        self.close()
+        path = self.folder / "objects" / file.sha256 if _is_shared(file) else self.target / installed_path(file.path)
+        if _is_shared(file) and (path.exists() or _is_stored(self.places, file)):
+            return Discard()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.current = os.fdopen(os.open(path, flags, int(file.mode, 8)), "wb", buffering=0)
+        return self.current
+
+    def close(self) -> None:
+        if self.current:
+            self.current.close()
+        self.current = None
+
+
+def _is_shared(file: File) -> bool:
+    return file.path.startswith(SHARED)
+
+
+def _is_stored(places: Places, file: File) -> bool:
+    """Say whether the store has a file, undamaged."""
+    place = places.stored(file.sha256)
+    return place.is_file() and place.stat().st_size == file.size and sha256_file(place) == file.sha256
+
+
+def _source(places: Places, folder: Path, sha256: str) -> Path:
+    staged = folder / "objects" / sha256
+    return staged if staged.exists() else places.stored(sha256)
+
+
+def _link(source: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.link(source, path)
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

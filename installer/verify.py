@@ -1,0 +1,192 @@
+"""A bundle's head, read and proved: signature, then SHA256SUMS, then manifest.json and install.pyz.
+
+A stream goes in, a `VerifiedBundle` comes out; its payload is hashed while `copy_payload` hands it on. No payload byte
+is read before the signature holds, and nothing is read twice. Where the payload goes is for others.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from checksums import signature, sums
+from checksums.errors import HostError, IntegrityError, UsageError
+from checksums.hashing import OnBytes, Sink
+from checksums.layout import INSTALLER, MANIFEST, MAX_SIGNATURES, SUMS, member_order, signature_name
+from checksums.manifest import File, Manifest
+from checksums.tarball import Member, TarReader
+
+T = TypeVar("T")
+RECOPY = "copy the bundle again from where it was made"
+HEAD_MODE = "0644"
+# Generous for what they hold, small enough to be read into memory before anything is proved.
+MAX_HEAD_BYTES = {SUMS: 4 << 20, MANIFEST: 16 << 20, INSTALLER: 64 << 20}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose signatures count: an allowed_signers file, or nobody's where the operator said so loudly."""
+
+    allowed_signers: Path | None
+    insecure_unsigned: bool = False
+
+
+@dataclass(frozen=True)
+class VerifiedBundle:
+    """A bundle whose head is what was signed. Only `open_bundle` makes one.
+
+    `head` holds the bytes of SHA256SUMS, its signatures, manifest.json and install.pyz; `signers` the fingerprints of
+    the keys that signed, empty for an unsigned one; `reader` stands before the first payload member.
+    """
+
+    manifest: Manifest
+    digests: dict[str, str]
+    head: dict[str, bytes]
+    signers: tuple[str, ...]
+    reader: TarReader = field(repr=False)
+
+    @property
+    def payload(self) -> list[File]:
+        """The files that follow the head, in the order of the tarball."""
+        by_path = {file.path: file for file in self.manifest.files}
+        return [by_path[path] for path in member_order(by_path) if path != INSTALLER and path in self.digests]
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a bundle's file; UsageError when there is none that can be read."""
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "give the path of a ferry-….tar") from error
+    with stream:
+        yield stream
+
+
+def open_bundle(stream: BinaryIO, trust: Trust) -> VerifiedBundle:
+    """Read and prove the head of a bundle.
+
+    Raises:
+        IntegrityError: it is no bundle, is damaged, or is signed by nobody whom `trust` names.
+        HostError: its format is newer than this program knows.
+    """
+    reader = TarReader(stream)
+    member = _next(reader)
+    if member.path != SUMS:
+        raise IntegrityError(f"{member.path}: stands first; a bundle begins with {SUMS}", "check the file's name")
+    head: dict[str, bytes] = {}
+    while member.path == (signature_name(len(head)) if head else SUMS) and len(head) <= MAX_SIGNATURES:
+        head[member.path] = _read(reader, member)
+        member = _next(reader)
+    signers = _signers(head, trust)
+    digests = sums.parse(head[SUMS])
+    manifest = Manifest.parse(_proved(reader, member, MANIFEST, head, digests))
+    _agree(manifest, digests, reader.top)
+    program = _proved(reader, _next(reader), INSTALLER, head, digests)
+    if (described := manifest.file(INSTALLER)) is None or (described.size, described.mode) != (len(program), HEAD_MODE):
+        raise IntegrityError(f"{INSTALLER}: size or mode differs from the manifest", RECOPY)
+    return VerifiedBundle(manifest, digests, head, signers, reader)
+
+
+def copy_payload(bundle: VerifiedBundle, target: Callable[[File], Sink], on_bytes: OnBytes | None = None) -> None:
+    """Hand every payload file to the sink that `target` opens for it, hashing on the way; then expect the end.
+
+    Nothing that a sink took is proved before this returns.
+
+    Raises:
+        IntegrityError: files differ from the signed list (all are named), or one is missing, extra or out of order.
+    """
+    damaged = []
+    for file in bundle.payload:
+        member = _next(bundle.reader, file.path)
+        _expect(member.path, file.path, bundle.digests)
+        if (member.size, member.mode) != (file.size, file.mode):
+            raise IntegrityError(f"{file.path}: size or mode differs from the manifest", RECOPY)
+        if _copy(bundle.reader, file.path, target(file), on_bytes) != file.sha256:
+            damaged.append(file.path)
+    if damaged:
+        raise IntegrityError("\n".join(f"{path}: sha256 differs from the signed list" for path in damaged), RECOPY)
+    if (extra := bundle.reader.next_member()) is not None:
+        raise IntegrityError(f"{extra.path}: occurs twice or is not in the signed list", RECOPY)
+
+
+class Discard:
+    """A sink for those who only want the digests."""
+
+    def write(self, data: memoryview, /) -> int:
+        """Take the bytes and keep nothing."""
+        return len(data)
+
+
+def _signers(head: dict[str, bytes], trust: Trust) -> tuple[str, ...]:
+    """Return the fingerprints of the trusted keys that signed; an unsigned bundle has none."""
+    signatures = {name: data for name, data in head.items() if name != SUMS}
+    if not signatures:
+        if trust.insecure_unsigned:
+            return ()
+        raise IntegrityError("the bundle is not signed", "get a signed one, or say --insecure-unsigned if you must")
+    if trust.allowed_signers is None:
+        raise IntegrityError("nobody is trusted on this server yet", "give the signer's list: --allowed-signers FILE")
+    if not trust.allowed_signers.is_file():
+        raise UsageError(f"{trust.allowed_signers}: no such file", "give the signer's list: --allowed-signers FILE")
+    verified = [signature.verify(head[SUMS], data, trust.allowed_signers, name) for name, data in signatures.items()]
+    return tuple(sorted({found.fingerprint for found in verified}))
+
+
+def _proved(reader: TarReader, member: Member, name: str, head: dict[str, bytes], digests: dict[str, str]) -> bytes:
+    _expect(member.path, name, digests)
+    head[name] = _read(reader, member)
+    if hashlib.sha256(head[name]).hexdigest() != digests.get(name):
+        raise IntegrityError(f"{name}: sha256 differs from the signed list", RECOPY)
+    return head[name]
+
+
+def _agree(manifest: Manifest, digests: dict[str, str], top: str) -> None:
+    """Refuse a signed bundle whose two lists contradict each other: it was put together wrongly."""
+    listed = {file.path: file.sha256 for file in manifest.files}
+    here = {path: digest for path, digest in digests.items() if path != MANIFEST}
+    wrong = sorted(path for path, digest in here.items() if listed.get(path) != digest)
+    absent = sorted(set(listed) - set(here))
+    if manifest.name != top or wrong or (absent and manifest.base is None):
+        what = (wrong or absent or [f"the top folder {top!r}"])[0]
+        raise IntegrityError(f"{what}: {MANIFEST} and {SUMS} disagree", "build the bundle again")
+    if absent:
+        raise HostError(f"a delta: it leaves out {len(absent)} files, {absent[0]} first", "install a full bundle")
+
+
+def _next(reader: TarReader, wanted: str = "") -> Member:
+    member = _named(wanted, reader.next_member)
+    if member is None:
+        raise IntegrityError(f"{wanted or 'the head of the bundle'}: missing, the bundle ends before it", RECOPY)
+    return member
+
+
+def _read(reader: TarReader, member: Member) -> bytes:
+    if member.mode != HEAD_MODE:
+        raise IntegrityError(f"{member.path}: mode {member.mode}, which Ferry does not write", RECOPY)
+    if member.size > MAX_HEAD_BYTES.get(member.path, signature.MAX_SIGNATURE_BYTES):
+        raise IntegrityError(f"{member.path}: {member.size} bytes are too many for it", "check the file's name")
+    data = io.BytesIO()
+    _copy(reader, member.path, data)
+    return data.getvalue()
+
+
+def _copy(reader: TarReader, path: str, target: Sink, on_bytes: OnBytes | None = None) -> str:
+    return _named(path, lambda: reader.copy_to(target, on_bytes))
+
+
+def _expect(found: str, wanted: str, digests: dict[str, str]) -> None:
+    if found != wanted:
+        what = "occurs twice or out of order" if found in digests or found == SUMS else "is not in the signed list"
+        raise IntegrityError(f"{found}: {what} (expected {wanted})", RECOPY)
+
+
+def _named(path: str, read: Callable[[], T]) -> T:
+    """Call `read`, and let its complaint name the member."""
+    try:
+        return read()
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}" if path else error.message, error.hint) from error

@@ -1,0 +1,1 @@
+"""What runs on the server: service.engine (torch, no network) and service.web (Flask, no torch)."""

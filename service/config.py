@@ -1,0 +1,240 @@
+"""The operator's settings: the text of ferry.toml comes in, a frozen `Config` goes out.
+
+Strict on purpose: a misspelt key would otherwise be a setting that silently does nothing. Every problem of the file is
+reported at once. A key that belongs to a later release is known here, but only its inert default is accepted.
+What the settings mean is left to the modules that use them.
+"""
+
+import ipaddress
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class ConfigError(Exception):
+    """ferry.toml cannot be used; `hint` says what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a key accepts: a type, a test, and the words for it in an error message."""
+
+    kind: type
+    allowed: str
+    accepts: Callable[[Any], bool] = lambda _: True
+    refusal: str = "cannot be used"
+
+    def holds(self, value: object) -> bool:
+        # bool is an int to Python and not to an operator: `threads = true` is a mistake.
+        return type(value) is self.kind and self.accepts(value)
+
+
+def _is_address(value: str) -> bool:
+    host, colon, port = value.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        return False
+    if host.startswith("[") and host.endswith("]"):
+        return _is_ip(host[1:-1], 6)
+    return _is_ip(host, 4) or bool(re.fullmatch(r"(?!\d+$)[A-Za-z0-9-]+(\.[A-Za-z0-9-]*[A-Za-z-][A-Za-z0-9-]*)*", host))
+
+
+def _is_url_or_empty(value: str) -> bool:
+    return value == "" or bool(re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value))
+
+
+def _is_ip(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+
+
+def _setting(default: Any, rule: Rule) -> Any:
+    return field(default=default, metadata={"rule": rule})
+
+
+def _whole(default: int, low: int, high: int) -> Any:
+    return _setting(default, Rule(int, f"a whole number from {low} to {high}", lambda value: low <= value <= high))
+
+
+def _fixed(default: object) -> Any:
+    """A key whose feature this release does not have: only its inert default is accepted."""
+    refusal = "not available in this release"
+    return _setting(default, Rule(type(default), _toml(default), lambda value: value == default, refusal))
+
+
+_LISTEN = Rule(str, 'an address and a port, such as "0.0.0.0:8080" or "[::1]:8080"', _is_address)
+_URL = Rule(str, 'an http:// or https:// address, or ""', _is_url_or_empty)
+
+
+@dataclass(frozen=True)
+class Web:
+    listen: str = _setting("0.0.0.0:8080", _LISTEN)
+    tls_certificate: str = _fixed("")
+    tls_key: str = _fixed("")
+    auth: str = _fixed("accounts")
+    trusted_proxies: tuple[str, ...] = _fixed(())
+    proxy_header: str = _fixed("")
+    session_hours: int = _whole(12, 1, 8760)
+    max_body_kib: int = _whole(256, 16, 65536)
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+
+@dataclass(frozen=True)
+class Data:
+    url: str = _fixed("")
+
+
+@dataclass(frozen=True)
+class Engine:
+    url: str = _setting("", _URL)
+    precision: str = _fixed("float32")
+    threads: int = _whole(0, 0, 1024)
+    context_tokens: int = _whole(2048, 128, 1_048_576)
+    slots: int = _fixed(1)
+    max_new_tokens: int = _whole(512, 1, 1_048_576)
+    system_prompt: str = _setting("", Rule(str, "a text"))
+
+
+@dataclass(frozen=True)
+class Queue:
+    per_user: int = _whole(2, 1, 10_000)
+    total: int = _whole(16, 1, 10_000)
+    timeout_s: int = _whole(300, 1, 86_400)
+
+
+@dataclass(frozen=True)
+class History:
+    turns: int = _whole(8, 1, 1000)
+
+
+@dataclass(frozen=True)
+class Audit:
+    enabled: bool = _setting(True, Rule(bool, "true or false"))
+    content: str = _fixed("none")
+    retain_days: int = _fixed(180)
+
+
+@dataclass(frozen=True)
+class Trust:
+    threshold: int = _fixed(1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. `ldap` is a free table until a release has LDAP."""
+
+    web: Web = Web()
+    data: Data = Data()
+    engine: Engine = Engine()
+    queue: Queue = Queue()
+    history: History = History()
+    audit: Audit = Audit()
+    trust: Trust = Trust()
+    ldap: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(path: Path) -> Config:
+    """Read the operator's file.
+
+    Raises: ConfigError when it cannot be read or says anything that this release does not know.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", "name the file in FERRY_CONFIG") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name}: is not UTF-8 text", f"save {path} as UTF-8") from error
+    return parse(text, path.name, f"edit {path}, then start Ferry again")
+
+
+def parse(text: str, name: str = "ferry.toml", hint: str = "") -> Config:
+    """Turn the text of a settings file into a `Config`; `name` and `hint` go into the errors.
+
+    Raises: ConfigError with one line for each problem.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: {error}", hint) from error
+    if problems := list(_problems(tables)):
+        raise ConfigError("\n".join(f"{name}: {problem}" for problem in problems), hint)
+    return Config(**{part: _build(part, table) for part, table in tables.items()})
+
+
+def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
+    sections = {part.name: part.type for part in fields(Config)}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            yield f"{name}: stands in no section; sections: {_names(sections)}"
+        elif name not in sections:
+            yield f"[{name}]: no such section; allowed: {_names(sections)}"
+        elif name != "ldap":
+            yield from _section_problems(name, table)
+
+
+def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:
+    settings = _settings(section)
+    for key, value in table.items():
+        if key not in settings:
+            yield f"[{section}] {key}: no such key; allowed: {', '.join(settings)}"
+        elif not settings[key].holds(_frozen(value)):
+            rule = settings[key]
+            yield f"[{section}] {key} = {_toml(value)}: {rule.refusal}; allowed: {rule.allowed}"
+
+
+def _settings(section: str) -> dict[str, Rule]:
+    return {key.name: key.metadata["rule"] for key in fields(_SECTIONS[section])}
+
+
+def _build(section: str, table: Mapping[str, Any]) -> Any:
+    if section == "ldap":
+        return dict(table)
+    return _SECTIONS[section](**{key: _frozen(value) for key, value in table.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _names(names: Mapping[str, object]) -> str:
+    return ", ".join(f"[{name}]" for name in names)
+
+
+_SECTIONS: dict[str, Any] = {
+    "web": Web,
+    "data": Data,
+    "engine": Engine,
+    "queue": Queue,
+    "history": History,
+    "audit": Audit,
+    "trust": Trust,
+}

@@ -1,0 +1,16 @@
+"""Tell systemd how the service is doing, sd_notify(3): a state comes in, a datagram goes to the socket it named."""
+
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Send a state such as "READY=1", "STOPPING=1" or "WATCHDOG=1"."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    # A leading @ stands for the zero byte of an abstract socket.
+    target = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.connect(target)
+        sender.sendall(state.encode())

@@ -1,0 +1,119 @@
+"""The administrator's commands: `python -m service.web.admin …`, which the `ferry` command hands to.
+
+A command parses, calls, presents. With --json one object goes to stdout, also for an error; exit status as the
+contract says: 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+
+import click
+from sqlalchemy.exc import OperationalError
+
+from service.config import ConfigError
+from service.paths import PathsError
+from service.web import database, keys, selftest
+from service.web.admin_keys import key
+from service.web.admin_place import Place, json_option, show
+from service.web.admin_users import user
+from service.web.database import Database
+from service.web.errors import AdminError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Manage Ferry's accounts, keys and database."""
+
+
+cli.add_command(user)
+cli.add_command(key)
+
+
+@cli.command(hidden=True)
+@json_option
+def migrate(as_json: bool) -> None:
+    """Bring the database to this release's tables."""
+    place = Place()
+    store = Database(database.url_of(place.config.data.url, place.paths.data))
+    try:
+        revision, changed = database.migrate(store, place.paths.data)
+    finally:
+        store.close()
+    words = f"database migrated to {revision}" if changed else f"database is at {revision} already"
+    show(as_json, {"revision": revision, "changed": changed}, words)
+
+
+@cli.command("config", hidden=True)
+@json_option
+def show_config(as_json: bool) -> None:
+    """Show where the service listens and which engine it asks."""
+    config = Place().config
+    value = {"url": selftest.url_of(config.web), "listen": config.web.listen, "engine_url": config.engine.url}
+    show(as_json, value, "\n".join(f"{name}: {text or '(this server)'}" for name, text in value.items()))
+
+
+@cli.command("selftest")
+@click.option("--prompt", default=selftest.PROMPT, show_default=True, help="The question.")
+@json_option
+def run_selftest(prompt: str, as_json: bool) -> None:
+    """Ask the running service a question and show the answer as it comes."""
+    place = Place()
+    name = f"selftest-{secrets.token_hex(8)}"
+    with place.session() as session:
+        secret = keys.add_key(session, name)
+    try:
+        url = selftest.url_of(place.config.web)
+        result = selftest.ask(url, secret, prompt, lambda piece: None if as_json else click.echo(piece, nl=False))
+    finally:
+        with place.session() as session:
+            keys.remove_key(session, name)
+    value = {"ok": result.is_ok, "answer": result.answer, "chunks": result.chunks, "seconds": result.seconds}
+    show(as_json, value, f"\n({result.chunks} chunks in {result.seconds} s)")
+    sys.exit(0 if result.is_ok else 1)
+
+
+def present(message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    """Show an error where it belongs, and return the exit status."""
+    if as_json:
+        click.echo(json.dumps({"error": message, "hint": hint, "exit_code": exit_code}, ensure_ascii=False))
+    else:
+        click.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+    return exit_code
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command line. Returns its exit status."""
+    os.umask(0o077)
+    as_json = "--json" in arguments
+    try:
+        cli.main(arguments, prog_name="ferry", standalone_mode=False)
+    except AdminError as error:
+        return present(error.message, error.hint, error.exit_code, as_json)
+    except (ConfigError, PathsError) as error:
+        return present(str(error), error.hint, 2, as_json)
+    except (OperationalError, OSError) as error:
+        words = str(getattr(error, "orig", error))
+        return present(
+            f"the database cannot be used: {words}",
+            "run it by the ferry command, which is the service's user",
+            1,
+            as_json,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        command = context.command_path if context else "ferry"
+        return present(error.format_message(), f"see: {command} --help", 2, as_json)
+    except click.Abort:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

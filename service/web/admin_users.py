@@ -1,0 +1,91 @@
+"""The administrator's commands for accounts."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from sqlalchemy import select
+
+from service.web import accounts
+from service.web.admin_place import Place, json_option, show, when
+from service.web.models import User
+from service.web.passwords import generate_password
+
+
+@click.group()
+def user() -> None:
+    """Manage accounts."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line.")
+@click.option("--role", type=click.Choice(accounts.ROLES), default="user", show_default=True)
+@json_option
+def user_add(name: str, password_stdin: bool, role: str, as_json: bool) -> None:
+    """Create the account NAME, with a password that is shown once."""
+    place = Place()
+    password = read_password() if password_stdin else generate_password()
+    with place.session() as session:
+        name = accounts.add_user(session, name, password, role).name
+    place.record("user_added", name=name, role=role)
+    shown = None if password_stdin else password
+    words = f"user {name} added" if password_stdin else f"user {name} added, password: {password}"
+    show(as_json, {"user": name, "password": shown}, words)
+
+
+@user.command("list")
+@json_option
+def user_list(as_json: bool) -> None:
+    """List the accounts."""
+    with Place().session() as session:
+        users = list(session.scalars(select(User).order_by(User.id)))
+    rows = [{"user": u.name, "role": u.role, "enabled": u.is_enabled, "created": when(u.created_at)} for u in users]
+    lines = [f"{row['user']}\t{row['role']}\t{'enabled' if row['enabled'] else 'disabled'}" for row in rows]
+    show(as_json, {"users": rows}, "\n".join(lines) or "no users; add one with: ferry user add NAME")
+
+
+@user.command("disable")
+@click.argument("name")
+@json_option
+def user_disable(name: str, as_json: bool) -> None:
+    """Forbid the account NAME, and end its logins."""
+    switch_user(name, False, as_json)
+
+
+@user.command("enable")
+@click.argument("name")
+@json_option
+def user_enable(name: str, as_json: bool) -> None:
+    """Allow the account NAME again."""
+    switch_user(name, True, as_json)
+
+
+@user.command("passwd")
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line.")
+@json_option
+def user_passwd(name: str, password_stdin: bool, as_json: bool) -> None:
+    """Give the account NAME a new password, and end its logins."""
+    place = Place()
+    password = read_password() if password_stdin else generate_password()
+    with place.session() as session:
+        accounts.set_password(session, accounts.get_user(session, name), password)
+    place.record("password_changed", name=name)
+    shown = None if password_stdin else password
+    words = f"password of {name} changed" if password_stdin else f"new password of {name}: {password}"
+    show(as_json, {"user": name, "password": shown}, words)
+
+
+def switch_user(name: str, is_enabled: bool, as_json: bool) -> None:
+    place = Place()
+    with place.session() as session:
+        accounts.set_enabled(session, accounts.get_user(session, name), is_enabled)
+    word = "enabled" if is_enabled else "disabled"
+    place.record(f"user_{word}", name=name)
+    show(as_json, {"user": name, "enabled": is_enabled}, f"user {name} {word}")
+
+
+def read_password() -> str:
+    return sys.stdin.readline().rstrip("\r\n")

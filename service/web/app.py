@@ -1,0 +1,89 @@
+"""The Flask app: puts the parts together. In: paths, settings and the way to the engine. Out: a WSGI app."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from service import config as configuration
+from service.config import Config
+from service.paths import Paths
+from service.web import api, database, guard, health, language, openai_api, pages
+from service.web.audit import Audit
+from service.web.chat import Chat
+from service.web.database import Database
+from service.web.engine_client import EngineClient
+from service.web.errors import Refusal
+from service.web.metrics import Metrics
+from service.web.services import KEY, Services
+
+log = logging.getLogger(__name__)
+CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 400: "bad_request"}
+
+
+def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
+    """Make the app over a database that service.web.database.migrate has brought up to date."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = config.web.max_body_kib * 1024
+    store = Database(database.url_of(config.data.url, paths.data))
+    app.extensions[KEY] = Services(
+        config=config,
+        database=store,
+        engine=engine,
+        audit=Audit(paths.log, config.audit.enabled),
+        chat=Chat(config, store, engine),
+        metrics=Metrics(),
+    )
+    for blueprint in (pages.blueprint, api.blueprint, openai_api.blueprint, health.blueprint):
+        app.register_blueprint(blueprint)
+    app.before_request(guard.check_request)
+    app.after_request(guard.add_headers)
+    app.context_processor(_page_words)
+    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+    return app
+
+
+def from_environment() -> Flask:
+    """Make the app that gunicorn's worker serves."""
+    paths = Paths.from_environment()
+    config = configuration.load(paths.config)
+    return create_app(paths, config, EngineClient(config, paths.socket))
+
+
+def _page_words() -> dict[str, object]:
+    chosen = language.current()
+    return {"t": language.strings(chosen), "language": chosen, "languages": language.NAMES}
+
+
+def _refused(refusal: Refusal) -> Response:
+    if _wants_json():
+        response = jsonify(refusal.body())
+    else:
+        response = Response(render_template("error.html", status=refusal.status))
+    response.status_code = refusal.status
+    if refusal.retry_after:
+        response.headers["Retry-After"] = refusal.retry_after
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status < 400:
+        return error.get_response()  # type: ignore[return-value]  # a redirect that routing asks for
+    response = _refused(Refusal(status, CODES.get(status, "http_error"), error.description or error.name))
+    if allowed := getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return _refused(Refusal(500, "internal_error", "Something went wrong here. The administrator's log says more."))
+
+
+def _wants_json() -> bool:
+    return request.path.startswith(("/api/", "/v1/")) or request.endpoint in {"health.metrics", "health.readyz"}

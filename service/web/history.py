@@ -1,0 +1,52 @@
+"""What the model is shown of a conversation. Pure: messages go in, the request's messages come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Turn:
+    question: str
+    answer: str
+
+
+def turns_of(messages: Sequence[tuple[str, str]]) -> list[Turn]:
+    """Pair (role, content) messages into turns. A question that never got a word of an answer is left out."""
+    turns = []
+    question = None
+    for role, content in messages:
+        if role == "user":
+            question = content
+        elif question is not None and content:
+            turns.append(Turn(question, content))
+            question = None
+    return turns
+
+
+def compose(turns: Sequence[Turn], question: str) -> list[dict[str, str]]:
+    """Return the request's messages: the turns, then the question."""
+    messages = []
+    for turn in turns:
+        messages.append({"role": "user", "content": turn.question})
+        messages.append({"role": "assistant", "content": turn.answer})
+    messages.append({"role": "user", "content": question})
+    return messages
+
+
+def with_system_prompt(messages: list[dict[str, str]], prompt: str) -> list[dict[str, str]]:
+    """Put the operator's prompt in front, unless the conversation brings instructions of its own."""
+    if not prompt or any(message.get("role") in {"system", "developer"} for message in messages):
+        return messages
+    return [{"role": "system", "content": prompt}, *messages]
+
+
+def last(turns: Sequence[Turn], count: int) -> Sequence[Turn]:
+    """Return the newest `count` turns."""
+    return turns[max(len(turns) - count, 0) :]
+
+
+def halved(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """Drop the older half of the turns, at least one: for a history that does not fit the model's context."""
+    return turns[(len(turns) + 1) // 2 :]

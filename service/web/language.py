@@ -1,0 +1,46 @@
+"""The words of the pages: a language is chosen for a request, and its dictionary (strings/*.json) comes out.
+
+The chat page's scripts get the same dictionary, so that each text stands in one place.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+from flask import redirect, request
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.wrappers import Response
+
+COOKIE = "ferry_language"
+NAMES = {"en": "English", "zh": "中文"}
+FOLDER = Path(__file__).parent / "strings"
+
+
+@cache
+def strings(language: str) -> dict[str, str]:
+    """Return a language's dictionary."""
+    words: dict[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+    return words
+
+
+def current() -> str:
+    """Return the language of this request: the one chosen on the page, else what the browser prefers."""
+    return choose(request.cookies.get(COOKIE, ""), request.accept_languages)
+
+
+def choose(chosen: str, accepted: LanguageAccept) -> str:
+    if chosen in NAMES:
+        return chosen
+    return accepted.best_match(NAMES, default="en") or "en"
+
+
+def switch() -> Response | None:
+    """Handle `?lang=zh` on any page: remember it and come back without it."""
+    wanted = request.args.get("lang", "")
+    if request.method != "GET" or wanted not in NAMES:
+        return None
+    response = redirect(request.path)
+    response.set_cookie(COOKIE, wanted, max_age=365 * 86400, httponly=True, samesite="Lax", secure=request.is_secure)
+    return response

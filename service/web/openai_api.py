@@ -1,0 +1,117 @@
+"""The OpenAI-compatible endpoints: a request with an API key goes to the engine, its answer comes back byte for byte.
+
+Only what the engine cannot know is done here: who is asking, and what to say when it is away or lost in mid-stream.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from service.web import history
+from service.web.api import json_object
+from service.web.chat import away, refusal_of
+from service.web.client_watch import watch_client
+from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway
+from service.web.errors import Refusal
+from service.web.services import caller, services
+
+END_MARK = b"data: [DONE]\n\n"
+blueprint = Blueprint("openai", __name__, url_prefix="/v1")
+
+
+@blueprint.get("/models")
+def models() -> dict[str, Any]:
+    try:
+        return services().engine.models()
+    except EngineAway as error:
+        raise away(error) from error
+
+
+@blueprint.get("/models/<path:name>")
+def model(name: str) -> dict[str, Any]:
+    for known in models().get("data", ()):
+        if name in {known.get("id"), "default"}:
+            return dict(known)
+    raise Refusal(404, "model_not_found", f"There is no model {name}.")
+
+
+@blueprint.post("/chat/completions")
+def chat_completions() -> Response:
+    body = json_object()
+    messages = body.get("messages")
+    if isinstance(messages, list) and all(isinstance(message, dict) for message in messages):
+        body["messages"] = history.with_system_prompt(messages, services().config.engine.system_prompt)
+    return _forward("chat/completions", body)
+
+
+@blueprint.post("/completions")
+def completions() -> Response:
+    return _forward("completions", json_object())
+
+
+def _forward(path: str, body: dict[str, Any]) -> Response:
+    cancel = Cancel()
+    stop_watch = watch_client(request.environ, cancel.set)
+    try:
+        answer = services().engine.post(path, body, caller().quota_id, cancel)
+        return _passed_on(answer, body.get("stream") is True, stop_watch)
+    except Cancelled:
+        stop_watch()
+        return Response(status=499)
+    except EngineAway as error:
+        stop_watch()
+        raise away(error) from error
+    except BaseException:
+        stop_watch()
+        raise
+
+
+def _passed_on(answer: Answer, is_stream: bool, stop_watch: Callable[[], None]) -> Response:
+    """Hand the engine's answer on. One without a stream is read first, so that a loss still has a status code."""
+    if answer.status != 200:
+        raise refusal_of(answer)
+    known, who, address = services(), caller().name, request.remote_addr or ""
+    state = {"outcome": "stopped"}
+    body = _stream(answer, state) if is_stream else [_whole(answer, state)]
+    response = Response(body, mimetype="text/event-stream" if is_stream else "application/json")
+    response.headers["X-Accel-Buffering"] = "no"
+    known.metrics.add("ferry_web_streams")
+
+    @response.call_on_close
+    def close() -> None:
+        stop_watch()
+        answer.close()
+        known.metrics.add("ferry_web_streams", by=-1)
+        known.metrics.add("ferry_web_chats_total", f'outcome="{state["outcome"]}"')
+        known.audit.write("completion", user=who, address=address, outcome=state["outcome"])
+
+    return response
+
+
+def _whole(answer: Answer, state: dict[str, str]) -> bytes:
+    try:
+        data = answer.read()
+    except BaseException:
+        answer.close()
+        raise
+    state["outcome"] = "complete"
+    return data
+
+
+def _stream(answer: Answer, state: dict[str, str]) -> Iterator[bytes]:
+    try:
+        for chunk in answer.chunks():
+            # Before it is handed on: a client may leave as soon as it has read the mark.
+            if chunk.endswith(END_MARK):
+                state["outcome"] = "complete"
+            yield chunk
+        state["outcome"] = "complete"
+    except Cancelled:
+        return
+    except EngineAway as error:
+        state["outcome"] = "failed"
+        yield b"\n\ndata: " + json.dumps(Refusal(503, "engine_away", str(error)).body()).encode() + b"\n\n"

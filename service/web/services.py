@@ -1,0 +1,38 @@
+"""What the request handlers work with, made once for each app by service.web.app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app, g
+
+from service.config import Config
+from service.web.accounts import Caller
+from service.web.audit import Audit
+from service.web.chat import Chat
+from service.web.database import Database
+from service.web.engine_client import EngineClient
+from service.web.metrics import Metrics
+
+KEY = "ferry"
+
+
+@dataclass(frozen=True)
+class Services:
+    config: Config
+    database: Database
+    engine: EngineClient
+    audit: Audit
+    chat: Chat
+    metrics: Metrics
+
+
+def services() -> Services:
+    """Return the current app's services."""
+    return cast(Services, current_app.extensions[KEY])
+
+
+def caller() -> Caller:
+    """Return who sent this request; service.web.guard has made sure that there is somebody."""
+    return cast(Caller, g.caller)

@@ -1,0 +1,286 @@
+"""The chat page in a real browser: what a person sees and does, and what an answer must never do to them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+from browser_flow import (
+    ANSWER,
+    QUESTION,
+    Watch,
+    chat,
+    chromium,
+    find_chromium,
+    last_answer,
+    log_in,
+    send,
+    watched_page,
+)
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from web_process import PASSWORD, WebProcess, web_process
+
+pytestmark = pytest.mark.skipif(
+    find_chromium() is None and not os.environ.get("CI"),
+    reason="needs Chromium: apt-get install chromium fonts-noto-cjk",
+)
+
+ATTACKS = [
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(2)</script>",
+    "<svg/onload=alert(3)>",
+    "[click](javascript:alert(4))",
+    "[click](JaVaScRiPt&colon;alert(5))",
+    "[click](data:text/html,<script>alert(6)</script>)",
+    "<javascript:alert(7)>",
+    "![picture](http://example.invalid/leak.png)",
+    "![x](x){onerror=alert(8)}",
+    '[x](https://example.invalid/"onmouseover="alert(9))',
+    "<iframe srcdoc='<script>parent.alert(10)</script>'></iframe>",
+    "<style>@import 'http://example.invalid/x.css';</style>",
+    '<form action="http://example.invalid"><button>Sign in again</button></form>',
+    "```<img src=x onerror=alert(11)>\n<script>alert(12)</script>\n```",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(13)>",
+    "| a |\n|:-:|\n| <img src=x onerror=alert(14)> |",
+]
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+    with web_process(tmp_path_factory.mktemp("web")) as running:
+        for name in ("alice", "bob", "carol", "dora"):
+            running.add_user(name)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    opened = browser.new_context(locale="en-GB")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def alice(context: BrowserContext, web: WebProcess) -> Iterator[tuple[Page, Watch]]:
+    """A page that alice has logged in to; afterwards, it must have kept to the rules."""
+    page, watch = watched_page(context)
+    log_in(page, web.url, "alice", PASSWORD)
+    yield page, watch
+    assert watch.problems == []
+    assert watch.foreign(web.url) == []
+
+
+def test_a_person_logs_in_asks_and_reads_the_answer(web: WebProcess) -> None:
+    assert chat(web.url, "carol", PASSWORD, "What is it?") == "The answer to What is it? is 42."
+
+
+def test_the_answer_grows_while_it_is_written_and_ends_as_rendered_markdown(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    send(page, "slow 40")
+    states = set()
+    while page.locator(ANSWER).last.get_attribute("data-state") == "streaming":
+        states.add(page.locator(ANSWER).last.inner_text())
+    assert len(states) >= 5
+    send(page, "echo # Title\n\n- **bold** `code`\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```python\nprint(1)\n```\n")
+    last_answer(page)
+    answer = page.locator(ANSWER).last
+    for selector in ("h1", "li strong", "li code", "table td.align-right", "pre code.language-python"):
+        expect(answer.locator(selector)).to_have_count(1)
+
+
+def test_nothing_in_an_answer_runs_or_is_fetched(alice: tuple[Page, Watch]) -> None:
+    page, watch = alice
+    page.evaluate("() => { window.alert = (text) => console.error('ran: ' + text); }")
+    send(page, "echo " + "\n\n".join(ATTACKS))
+    text = last_answer(page)
+    assert "<img src=x onerror=alert(1)>" in text  # shown as what it is
+    answer = page.locator(ANSWER).last.locator(".answer-body")
+    assert answer.locator("img, script, svg:not(.icon), iframe, style, form, input, math, object").count() == 0
+    for link in answer.locator("a").all():
+        target = link.get_attribute("href")  # none at all where the sanitiser took it away
+        assert target is None or re.match(r"https?://example\.invalid(/|$)", target)
+        assert link.get_attribute("rel") == "noopener noreferrer"
+    attributes = "element => [...element.querySelectorAll('*')].flatMap(one => one.getAttributeNames())"
+    assert {name for name in answer.evaluate(attributes) if name.startswith("on") or name == "style"} == set()
+    assert watch.problems == []
+
+
+def test_a_question_and_a_title_are_shown_as_text(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    question = "<img src=x onerror=console.error(1)> & <b>bold</b>"
+    send(page, question)
+    last_answer(page)
+    assert page.locator(QUESTION).last.inner_text() == question
+    expect(page.locator("#conversations .current a")).to_have_text(question)
+    expect(page.locator("#title")).to_have_text(question)
+
+
+def test_the_stop_button_stops_the_engine_and_keeps_what_came(alice: tuple[Page, Watch], web: WebProcess) -> None:
+    page, _ = alice
+    before = len(web.engine.gone_at)
+    send(page, "slow 400")
+    expect(page.locator(ANSWER).last).to_contain_text("piece 3")
+    page.click("#stop")
+    web.engine.wait_until_gone(before + 1, timeout_s=2)
+    assert "piece 3" in last_answer(page, "stopped")
+    expect(page.locator("#send")).to_be_visible()
+    page.reload()
+    assert "piece 3" in last_answer(page, "stopped")
+
+
+def test_a_reload_shows_the_conversation(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    send(page, "echo first")
+    last_answer(page)
+    send(page, "echo second")
+    last_answer(page)
+    page.reload()
+    assert last_answer(page) == "second"
+    expect(page.locator(QUESTION)).to_have_text(["echo first", "echo second"])
+    page.click("#new-conversation")
+    expect(page.locator(ANSWER)).to_have_count(0)
+    page.go_back()
+    expect(page.locator(ANSWER)).to_have_count(2)
+
+
+def test_a_second_account_does_not_see_it(alice: tuple[Page, Watch], browser: Browser, web: WebProcess) -> None:
+    page, _ = alice
+    send(page, "echo alice's secret")
+    last_answer(page)
+    other = browser.new_context(locale="en-GB")
+    theirs, watch = watched_page(other)
+    log_in(theirs, web.url, "bob", PASSWORD)
+    theirs.goto(page.url)
+    expect(theirs).to_have_url(f"{web.url}/")
+    expect(theirs.locator("#conversations .empty")).to_be_visible()
+    assert "secret" not in theirs.content()
+    other.close()
+    assert watch.problems == []
+
+
+def test_an_answer_goes_on_while_another_conversation_is_read(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    send(page, "echo elsewhere")
+    last_answer(page)
+    page.click("#new-conversation")
+    send(page, "slow 40")
+    expect(page.locator(ANSWER).last).to_contain_text("piece 2")
+    page.click("#conversations a:has-text('elsewhere') >> nth=0")
+    expect(page.locator(ANSWER)).to_have_count(1)
+    expect(page.locator("#send")).to_be_visible()
+    page.click("#conversations a:has-text('slow 40') >> nth=0")
+    expect(page.locator(ANSWER)).to_have_count(1)
+    assert "piece 39" in last_answer(page)
+
+
+def test_deleting_asks_first_and_then_deletes(browser: Browser, web: WebProcess) -> None:
+    opened = browser.new_context(locale="en-GB")
+    page, watch = watched_page(opened)
+    log_in(page, web.url, "dora", PASSWORD)
+    send(page, "echo one")
+    last_answer(page)
+    page.hover("#conversations li")
+    page.click("#conversations .remove")
+    page.click("#conversations .quiet")
+    expect(page.locator("#conversations a")).to_have_count(1)
+    page.click("#conversations .remove")
+    page.click("#conversations .danger")
+    expect(page.locator("#conversations .empty")).to_be_visible()
+    expect(page.locator("#welcome")).to_be_visible()
+    opened.close()
+    assert watch.problems == []
+
+
+def test_shift_enter_starts_a_line_and_an_input_methods_enter_sends_nothing(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    page.fill("#prompt", "echo one")
+    page.press("#prompt", "Shift+Enter")
+    page.type("#prompt", "two")
+    composing = "new KeyboardEvent('keydown', {key: 'Enter', isComposing: true, bubbles: true, cancelable: true})"
+    page.evaluate(f"document.getElementById('prompt').dispatchEvent({composing})")
+    expect(page.locator(QUESTION)).to_have_count(0)
+    assert page.input_value("#prompt") == "echo one\ntwo"
+    page.press("#prompt", "Enter")
+    assert last_answer(page) == "one\ntwo"
+
+
+def test_copying_works_where_the_clipboard_interface_is_missing(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    page.evaluate("Object.defineProperty(window, 'isSecureContext', {value: false})")  # as on http://10.1.2.3
+    send(page, "echo ```\nsome code\n```")
+    last_answer(page)
+    page.click(".code .copy")
+    expect(page.locator(".code .copy")).to_have_text("Copied")
+    page.focus("#prompt")
+    page.keyboard.press("Control+V")
+    assert page.input_value("#prompt").strip() == "some code"
+
+
+def test_the_page_says_that_the_model_is_away_keeps_the_question_and_recovers(
+    browser: Browser, web: WebProcess
+) -> None:
+    opened = browser.new_context(locale="en-GB")
+    page, _ = watched_page(opened)  # a refused request is an error in the console, so none is counted here
+    log_in(page, web.url, "alice", PASSWORD)
+    send(page, "die now")
+    assert last_answer(page, "failed") == "one two three"
+    web.engine.stop()
+    try:
+        send(page, "echo are you there?")
+        expect(page.locator("#notice")).to_be_visible()
+        expect(page.locator('#model[data-ready="false"]')).to_be_visible()
+        assert page.input_value("#prompt") == "echo are you there?"
+    finally:
+        web.engine.start()
+    expect(page.locator('#model[data-ready="true"]')).to_be_visible(timeout=10_000)
+    expect(page.locator("#notice")).to_be_hidden()
+    page.press("#prompt", "Enter")
+    assert last_answer(page) == "are you there?"
+    opened.close()
+
+
+def test_the_page_speaks_the_browsers_language_and_can_be_switched(browser: Browser, web: WebProcess) -> None:
+    opened = browser.new_context(locale="zh-CN")
+    page, watch = watched_page(opened)
+    log_in(page, web.url, "alice", PASSWORD)
+    expect(page.locator("#new-conversation")).to_have_text("新对话")
+    send(page, "echo 你好，世界")
+    assert last_answer(page) == "你好，世界"
+    page.click(".languages a:has-text('English')")
+    expect(page.locator("#new-conversation")).to_have_text("New conversation")
+    assert last_answer(page) == "你好，世界"
+    opened.close()
+    assert watch.problems == []
+
+
+def test_logging_out_ends_it(context: BrowserContext, web: WebProcess) -> None:
+    page, watch = watched_page(context)
+    log_in(page, web.url, "alice", PASSWORD)
+    page.click("#logout")
+    expect(page).to_have_url(f"{web.url}/login")
+    page.goto(web.url)
+    expect(page).to_have_url(f"{web.url}/login")
+    assert watch.problems == []
+
+
+@pytest.mark.parametrize("width", [360, 1024, 1920])
+def test_nothing_sticks_out_of_the_window(browser: Browser, web: WebProcess, width: int) -> None:
+    opened = browser.new_context(viewport={"width": width, "height": 740}, locale="en-GB")
+    page, _ = watched_page(opened)
+    log_in(page, web.url, "alice", PASSWORD)
+    long = "x" * 300
+    send(page, f"echo {long}\n\n```\n{long}\n```\n\n| {long} | b |\n|---|---|\n| 1 | 2 |")
+    last_answer(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate(
+        "document.querySelector('.scroll').scrollWidth <= document.querySelector('.scroll').clientWidth"
+    )
+    opened.close()

@@ -1,0 +1,134 @@
+"""The installer as root under a real systemd, on the small bundle: what it makes, takes back and leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_bundle
+from container import Container
+from roots import server_root
+from small_bundle import Recipe
+
+pytestmark = pytest.mark.e2e
+UNITS = ("ferry.service", "ferry-engine.service")
+# Debian's own tools keep the account files before a change; the journal grows; a start makes a private /tmp.
+ACCOUNTS = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock")
+NOT_OURS = (*ACCOUNTS, "/var/log/", "/var/tmp/", "/tmp/systemd-private-")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A container, and the folder on this side that it sees as a medium."""
+
+    container: Container
+    medium: Path
+    key: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        # Debian 12's own Python.
+        return Recipe(keys=(self.key,), python="3.11")
+
+    def install(self, recipe: Recipe, *words: str, status: int = 0) -> Any:
+        bundle = small_bundle.make(self.medium, recipe)
+        command = ["sh", "/media/usb/install.sh", f"/media/usb/{bundle.name}", "--json", *words]
+        done = self.container.run([*command, "--allowed-signers", "/media/usb/list"], check=False, timeout_s=200)
+        assert done.returncode == status, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+    def ferry(self, *words: str) -> Any:
+        return json.loads(self.container.run(["ferry", *words, "--json"], timeout_s=100).stdout)
+
+    def states(self) -> list[str]:
+        return self.container.run(["systemctl", "is-active", *UNITS], check=False).stdout.split()
+
+    def seen(self) -> dict[str, str]:
+        """Return the disk, the units and the accounts."""
+        units = self.container.run(["systemctl", "list-unit-files", "--no-legend", "--no-pager"]).stdout
+        disk = self.container.listing("/", "/tmp")
+        ours = {path: what for path, what in disk.items() if not path.startswith(NOT_OURS)}
+        return ours | {"units": units, "accounts": self.container.run(["cat", "/etc/passwd", "/etc/group"]).stdout}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    made = Container(server_root())
+    medium = made.folder / "medium"
+    medium.mkdir()
+    shutil.copy(small_bundle.ROOT / "installer" / "install.sh", medium)
+    key = small_bundle.make_key(made.folder / "key")
+    shutil.copy(key.with_suffix(".allowed"), medium / "list")
+    made.show("/media/usb", medium)
+    with made:
+        yield Server(made, medium, key)
+
+
+@pytest.fixture(scope="module")
+def before(server: Server) -> dict[str, str]:
+    """Return what the server was before anything was installed."""
+    return server.seen()
+
+
+def test_a_first_install_that_does_not_answer_leaves_the_server_as_it_was(
+    server: Server, before: dict[str, str]
+) -> None:
+    lines = {"engine dies": "these weights cannot be loaded", "web dies": "this web cannot start", "no answer": ""}
+    for behaviour, line in lines.items():
+        said = server.install(replace(server.recipe, behaviour=behaviour), status=5)["error"]
+        assert "the release was taken back" in said and line in said
+        assert server.seen() == before
+
+
+def test_install_status_stop_and_start(server: Server) -> None:
+    done = server.install(server.recipe)
+    assert (done["user"], done["url"]) == ("admin", "http://127.0.0.1:8080")
+    assert server.states() == ["active", "active"]
+    server.ferry("stop")
+    assert server.states() == ["inactive", "inactive"]
+    assert server.ferry("status")["state"] == "stopped"
+    server.container.run(["systemctl", "start", "ferry"])
+    assert server.states()[0] == "active"
+    assert server.ferry("verify")["ok"] is True
+
+
+def test_settings_and_data_belong_to_whom_they_must(server: Server) -> None:
+    folders = ["/etc/ferry", "/etc/ferry/ferry.toml", "/var/lib/ferry", "/var/log/ferry", "/var/cache/ferry"]
+    paths = [*folders, "/run/ferry", "/run/ferry/engine.sock"]
+    found = server.container.run(["stat", "-c", "%a %U:%G", *paths]).stdout.splitlines()
+    assert found == [
+        "755 root:root",
+        "640 root:ferry",
+        "700 ferry:ferry",
+        "700 ferry:ferry",
+        "700 ferry-engine:ferry",
+        "2750 ferry-engine:ferry",
+        "660 ferry-engine:ferry",
+    ]
+
+
+def test_an_upgrade_that_does_not_answer_is_taken_back_and_a_good_one_stays(server: Server) -> None:
+    before = server.seen()
+    for behaviour in ("engine dies", "web dies"):
+        server.install(replace(server.recipe, version="2.0.0", sequence=2, behaviour=behaviour), status=5)
+        assert server.seen() == before
+        assert server.ferry("status")["ready"] is True
+    server.install(replace(server.recipe, version="3.0.0", sequence=3))
+    assert server.ferry("status")["version"] == "3.0.0" and server.ferry("status")["ready"] is True
+    assert "older than" in server.install(server.recipe, status=3)["error"]
+
+
+def test_uninstall_and_purge(server: Server, before: dict[str, str]) -> None:
+    server.ferry("user", "add", "alice")
+    server.ferry("uninstall")
+    assert server.container.run(["ls", "/opt/ferry"], check=False).returncode != 0
+    assert "ferry.service" not in server.seen()["units"]
+    server.install(server.recipe)
+    assert {"user": "alice"} in server.ferry("user", "list")["users"]
+    server.ferry("uninstall", "--purge")
+    assert server.seen() == before

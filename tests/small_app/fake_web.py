@@ -1,0 +1,34 @@
+"""The web of the small bundle: /healthz, and /readyz once the engine's socket takes connections."""
+
+import os
+import re
+import socket
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+behaviour = (Path(__file__).parents[1] / "behaviour").read_text()
+run = os.open(Path(os.environ["FERRY_SOCKET"]).parent, os.O_PATH)
+
+
+def is_ready() -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(f"/proc/self/fd/{run}/engine.sock") == 0 and behaviour != "never ready"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        good = self.path == "/healthz" or (self.path == "/readyz" and is_ready())
+        self.send_response(200 if good else 503)
+        self.end_headers()
+        self.wfile.write(b"{}" if good else b'{"ready": false, "reason": "the engine is away"}')
+
+
+if behaviour == "web dies":
+    sys.exit("error: this web cannot start")
+listen = re.search(r'^listen = "(.*):(\d+)"', Path(os.environ["FERRY_CONFIG"]).read_text(), re.MULTILINE)
+assert listen
+server = ThreadingHTTPServer((listen[1], int(listen[2])), Handler)
+if address := os.environ.get("NOTIFY_SOCKET"):
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", address)
+server.serve_forever()

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Install the Debian or Ubuntu packages that the tests in containers and in a browser need: only what is missing, only as root.
+# Elsewhere those tests are skipped and say why.
+set -eu
+
+missing=
+for package in chromium debootstrap fonts-dejavu-core openssh-client systemd-container util-linux; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+if ! command -v apt-get >/dev/null; then
+    echo "note: no apt-get here: tests in containers and in a browser run only where debootstrap, systemd-nspawn and chromium are" >&2
+elif [ "$(id -u)" -ne 0 ]; then
+    echo "note: not root: tests in containers and in a browser are skipped; to enable them: sudo apt-get install$missing" >&2
+else
+    echo "installing$missing" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    log=$(mktemp)
+    # shellcheck disable=SC2086  # the names are words
+    if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        exit 1
+    fi
+    rm -f "$log"
+fi

@@ -1,0 +1,96 @@
+"""The build side's command line: exit codes, one error and one hint, and JSON where it was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bundle", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("pack",),
+        ("build",),
+        ("build", "--profile", "demo"),
+        ("build", "--profile", "nothing", "--out", "dist"),
+        ("build", "--profile", "demo", "--out", "dist", "--python", "standalone"),
+        ("build", "--profile", "demo", "--out", "dist", "--sequence", "-1"),
+        ("build", "--profile", "demo", "--out", "dist", "--version", "a b"),
+        ("build", "--profile", "demo", "--out", "dist", "--version", "1..0"),
+        ("build", "--profile", "demo", "--out", "dist", "--version", "1" * 70),
+        ("inspect", "no-such-file.tar"),
+        ("verify", "no-such-file.tar"),
+    ],
+)
+def test_wrong_usage_exits_2_and_prints_nothing_on_stdout(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ") or not arguments
+
+
+def test_an_error_is_one_json_object_where_json_was_asked_for() -> None:
+    done = run("plan", "--profile", "nothing", "--json")
+    assert json.loads(done.stdout) == {
+        "error": "nothing: no such profile",
+        "hint": "one of: demo, qwen1.5-0.5b-chat, or a path to a .toml file",
+        "exit_code": 2,
+    }
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
+def test_a_name_that_is_not_utf_8_is_shown_and_is_valid_json(locale: str) -> None:
+    command = [os.fsencode(sys.executable), b"-m", b"bundle", b"verify", b"no\xff\nsuch.tar"]
+    environment = {**os.environ, "LC_ALL": locale}
+    plain = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    asked = subprocess.run([*command, b"--json"], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert (plain.returncode, asked.returncode) == (2, 2) and b"Traceback" not in plain.stderr + asked.stderr
+    assert json.loads(asked.stdout.decode("ascii"))["error"].startswith("no\udcff\nsuch.tar")
+
+
+@pytest.mark.parametrize("command", ["build", "plan", "lock", "inspect", "verify", "profiles"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert f"python -m bundle {command}" in done.stdout
+
+
+def test_a_file_that_is_no_bundle_exits_3(tmp_path: Path) -> None:
+    (tmp_path / "empty.tar").write_bytes(b"")
+    (tmp_path / "noise.tar").write_bytes(os.urandom(4096))
+    for name in ("empty.tar", "noise.tar"):
+        for command in ("inspect", "verify"):
+            done = run(command, str(tmp_path / name))
+            assert done.returncode == 3, done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_a_date_that_is_no_number_is_wrong_usage() -> None:
+    done = run("plan", "--profile", "demo", SOURCE_DATE_EPOCH="yesterday")
+    assert done.returncode == 2
+    assert "SOURCE_DATE_EPOCH: 'yesterday'" in done.stderr
+
+
+def test_a_plan_comes_from_the_committed_lock(tmp_path: Path) -> None:
+    demo = (ROOT / "bundle" / "profiles" / "demo.toml").read_text()
+    fixed = demo.replace('python = "this"', 'python = "3.11"').replace('platform = "this"', 'platform = "x86_64"')
+    (tmp_path / "mine.toml").write_text(fixed)
+    plan = json.loads(run("plan", "--profile", str(tmp_path / "mine.toml"), "--json").stdout)
+    assert plan["lock"] == "bundle/locks/cp311-x86_64.txt"
+    assert plan["model"]["size"] == 92_871_040
+    assert {"torch", "flask", "uv"} <= {wheel["file"].partition("-")[0] for wheel in plan["wheels"]}

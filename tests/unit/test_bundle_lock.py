@@ -1,0 +1,122 @@
+"""Locks and targets: one line a wheel, read back as written; nothing that the target cannot install gets through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bundle import build, lock, targets
+from bundle.lock import Lock, Locked
+from checksums.errors import CollectError, IntegrityError, UsageError
+
+TARGET = targets.make_target("3.11", "x86_64", "2.28")
+CLICK = Locked("click", "8.5.1", "click-8.5.1-py3-none-any.whl", "a" * 64, 1234, "index")
+TORCH = Locked(
+    "torch", "2.13.0+cpu", "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", "b" * 64, 5678, "find-links"
+)
+GOOD = Lock("c" * 64, (CLICK, TORCH))
+
+
+def test_a_lock_is_read_back_as_it_was_written() -> None:
+    assert lock.parse(lock.render(GOOD, TARGET), "test") == GOOD
+
+
+@pytest.mark.parametrize("path", sorted(build.LOCKS.glob("*.txt")), ids=lambda path: path.name)
+def test_a_committed_lock_is_current_and_fits_its_target(path: Path) -> None:
+    tag, machine = path.stem.split("-")
+    target = targets.make_target(f"3.{tag[3:]}", machine, "2.28")
+    found = lock.parse(path.read_text(), path.name)
+    lock.check(found, target)
+    requirements = Path(build.__file__).parent.parent / "requirements.in"
+    assert found.requirements_sha256 == lock.requirements_digest(requirements.read_text())
+    assert lock.render(found, target) == path.read_text()
+
+
+@pytest.mark.parametrize("path", sorted(build.LOCKS.glob("*.txt")), ids=lambda path: path.name)
+def test_a_committed_lock_holds_no_address_and_no_path(path: Path) -> None:
+    assert "/" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "click==8.5.1",
+        "click==8.5.1 --hash=sha256:12  # click-8.5.1-py3-none-any.whl 1 index",
+        "click @ https://example.org/click.whl",
+        f"--extra-index-url x\n{lock.requirement(CLICK)}",
+        f"{lock.requirement(CLICK)}  # ../click-8.5.1-py3-none-any.whl 1 index",
+    ],
+)
+def test_a_line_that_is_not_a_locks_is_refused(line: str) -> None:
+    with pytest.raises(IntegrityError, match="test: line 1"):
+        lock.parse(line, "test")
+
+
+@pytest.mark.parametrize("name", ["nvidia-cublas-cu12", "triton", "cuda-toolkit", "pytorch-triton-rocm"])
+def test_a_package_for_a_gpu_is_refused(name: str) -> None:
+    gpu = Locked(name, "1.0", f"{name.replace('-', '_')}-1.0-py3-none-any.whl", "d" * 64, 1, "index")
+    with pytest.raises(CollectError, match=name):
+        lock.check(replace(GOOD, wheels=(CLICK, gpu)), TARGET)
+
+
+def test_a_cuda_build_of_torch_is_refused() -> None:
+    cuda = replace(TORCH, version="2.13.0+cu130", file=TORCH.file.replace("+cpu", "+cu130"))
+    with pytest.raises(CollectError, match="torch: a GPU package"):
+        lock.check(replace(GOOD, wheels=(cuda,)), TARGET)
+
+
+def test_every_fault_of_a_lock_is_named_at_once() -> None:
+    arm = replace(CLICK, name="arm", file="arm-1.0-cp311-cp311-manylinux_2_28_aarch64.whl")
+    new = replace(CLICK, name="new", file="new-1.0-cp311-cp311-manylinux_2_39_x86_64.whl")
+    with pytest.raises(CollectError) as caught:
+        lock.check(replace(GOOD, wheels=(arm, new, CLICK, CLICK)), TARGET)
+    assert all(word in caught.value.message for word in (arm.file, new.file, "click is locked twice"))
+
+
+@pytest.mark.parametrize(
+    ("file", "fits"),
+    [
+        ("a-1-py3-none-any.whl", True),
+        ("a-1-cp311-cp311-manylinux_2_28_x86_64.whl", True),
+        ("a-1-cp311-cp311-manylinux2014_x86_64.whl", True),
+        ("a-1-cp38-abi3-manylinux1_x86_64.whl", True),
+        ("a-1-cp312-cp312-manylinux_2_28_x86_64.whl", False),
+        ("a-1-cp311-cp311-manylinux_2_31_x86_64.whl", False),
+        ("a-1-cp311-cp311-musllinux_1_2_x86_64.whl", False),
+        ("a-1-cp311-cp311-win_amd64.whl", False),
+        ("a-1.tar.gz", False),
+    ],
+)
+def test_a_wheel_fits_by_its_tags(file: str, fits: bool) -> None:
+    assert (targets.rank(file, TARGET) is not None) is fits
+
+
+def test_the_wheel_that_was_made_for_the_target_is_better_than_a_general_one() -> None:
+    own, general = (targets.rank(name, TARGET) for name in (TORCH.file, CLICK.file))
+    assert own is not None
+    assert general is not None
+    assert own < general
+
+
+def test_a_target_that_ferry_does_not_know_is_refused() -> None:
+    with pytest.raises(UsageError):
+        targets.make_target("3.11", "sparc", "2.28")
+
+
+def test_a_refreshed_lock_tells_what_changed() -> None:
+    newer = replace(CLICK, version="8.6.0", file="click-8.6.0-py3-none-any.whl")
+    rebuilt = replace(TORCH, sha256="e" * 64)
+    assert lock.changes(GOOD, replace(GOOD, wheels=(newer, rebuilt))) == [
+        "~ click 8.5.1 -> 8.6.0",
+        f"! torch 2.13.0+cpu: another file, {TORCH.file}",
+    ]
+    assert lock.changes(None, GOOD) == ["+ click 8.5.1", "+ torch 2.13.0+cpu"]
+    assert lock.changes(GOOD, replace(GOOD, wheels=())) == ["- click 8.5.1", "- torch 2.13.0+cpu"]
+    assert lock.changes(GOOD, GOOD) == []
+
+
+def test_comments_in_the_requirements_do_not_make_a_lock_stale() -> None:
+    assert lock.requirements_digest("# why\n\na==1  # why\n") == lock.requirements_digest("a==1")
+    assert lock.requirements_digest("a==1") != lock.requirements_digest("a==2")

@@ -1,0 +1,124 @@
+"""Signatures made by the real ssh-keygen, and every way to write one that is not the canonical way."""
+
+import base64
+import subprocess
+import time
+
+import pytest
+
+from checksums import signature
+from checksums.errors import IntegrityError, UsageError
+
+DATA = b"the list\n"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ours", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    (folder / "allowed_signers").write_text(signature.allowed_signers_line(folder / "ours"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def armoured(keys):
+    return signature.sign(DATA, keys / "ours")
+
+
+def refused(keys, armoured, data=DATA):
+    with pytest.raises(IntegrityError) as caught:
+        signature.verify(data, armoured, keys / "allowed_signers")
+    return caught.value.message
+
+
+def test_a_signature_by_an_allowed_key_holds_and_names_the_key(keys, armoured):
+    found = signature.verify(DATA, armoured, keys / "allowed_signers")
+    shown = subprocess.run(["ssh-keygen", "-lf", keys / "ours.pub"], capture_output=True, text=True, check=True).stdout
+    assert found.fingerprint == shown.split()[1]
+
+
+def test_the_same_data_and_ed25519_key_give_the_same_signature(keys, armoured):
+    assert signature.sign(DATA, keys / "ours") == armoured
+
+
+@pytest.mark.parametrize("kind", [["ed25519"], ["rsa", "-b", "2048"], ["ecdsa"]])
+def test_the_line_that_allows_a_key_holds_its_public_half(tmp_path, kind):
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", tmp_path / "key", "-t", *kind], check=True)
+    public = (tmp_path / "key.pub").read_text().split()[:2]
+    wanted = f'ferry namespaces="ferry-bundle" {" ".join(public)}\n'
+    assert signature.allowed_signers_line(tmp_path / "key") == wanted
+    assert signature.allowed_signers_line(tmp_path / "key.pub") == wanted
+
+
+def test_a_public_key_will_do_where_an_agent_holds_the_private_half(tmp_path, monkeypatch):
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", tmp_path / "key"], check=True)
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        assert _appears(socket)
+        subprocess.run(["ssh-add", "-q", tmp_path / "key"], check=True)
+        (tmp_path / "key").unlink()
+        line = signature.allowed_signers_line(tmp_path / "key.pub")
+        (tmp_path / "allowed").write_text(line)
+        signature.verify(DATA, signature.sign(DATA, tmp_path / "key.pub"), tmp_path / "allowed")
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def _appears(path, timeout_s=10):
+    end = time.monotonic() + timeout_s
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    return path.exists()
+
+
+def test_other_data_is_refused(keys, armoured):
+    assert "does not match" in refused(keys, armoured, DATA + b"x")
+
+
+def test_a_key_that_is_not_allowed_is_named(keys):
+    other = signature.sign(DATA, keys / "other")
+    assert signature.parse(other).fingerprint in refused(keys, other)
+
+
+def test_a_signature_for_something_else_is_refused(keys):
+    argv = ["ssh-keygen", "-q", "-Y", "sign", "-f", keys / "ours", "-n", "file"]
+    mail = subprocess.run(argv, input=DATA, capture_output=True, check=True).stdout
+    assert "something else" in refused(keys, mail)
+
+
+def test_every_other_way_to_write_the_same_signature_is_refused(keys, armoured):
+    lines = armoured.decode().splitlines(keepends=True)
+    blob = base64.b64decode("".join(lines[1:-1]))
+    other_ways = [
+        armoured + b"\n",
+        armoured + armoured,
+        b" " + armoured,
+        armoured.replace(b"\n", b"\r\n"),
+        armoured.rstrip(b"\n"),
+        (lines[0] + "".join(lines[1:-1]).replace("\n", "") + "\n" + lines[-1]).encode(),
+        armoured.replace(b"SSH SIGNATURE", b"SSH  SIGNATURE"),
+        signature.armour(blob + b"\0"),
+        signature.armour(blob[:-1]),
+        b"",
+    ]
+    for text in other_ways:
+        assert "canonical" in refused(keys, text)
+
+
+def test_any_single_changed_character_of_the_base64_is_refused(keys, armoured):
+    first = armoured.index(b"\n") + 1
+    last = armoured.rindex(b"-----END")
+    for at in range(first, last):
+        changed = bytearray(armoured)
+        changed[at] = ord("A") if changed[at] != ord("A") else ord("B")
+        refused(keys, bytes(changed))
+
+
+def test_a_missing_key_is_wrong_usage_and_says_how_to_make_one(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        signature.sign(DATA, tmp_path / "absent")
+    assert "ssh-keygen -t ed25519" in caught.value.hint

@@ -1,0 +1,121 @@
+"""ferry.toml: what is accepted, and how what is not is told."""
+
+from pathlib import Path
+
+import pytest
+
+from service.config import Config, ConfigError, load, parse
+
+DEFAULT_FILE = Path(__file__).resolve().parents[2] / "service" / "ferry.toml"
+
+
+def complaint(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    return str(caught.value)
+
+
+def test_the_file_the_installer_writes_says_exactly_the_defaults() -> None:
+    assert load(DEFAULT_FILE) == Config()
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    config = parse("")
+    assert (config.web.host, config.web.port) == ("0.0.0.0", 8080)
+    assert (config.engine.context_tokens, config.queue.total, config.history.turns) == (2048, 16, 8)
+
+
+def test_settings_replace_the_defaults_one_by_one() -> None:
+    config = parse('[web]\nlisten = "[::1]:9000"\n[engine]\nthreads = 3\n[audit]\nenabled = false\n')
+    assert (config.web.host, config.web.port) == ("::1", 9000)
+    assert config.engine.threads == 3
+    assert config.engine.max_new_tokens == 512
+    assert not config.audit.enabled
+
+
+def test_a_misspelt_key_is_named_with_the_keys_that_exist() -> None:
+    message = complaint('[web]\nlistn = "127.0.0.1:80"\n')
+    assert message.startswith("ferry.toml: [web] listn: no such key; allowed: listen, ")
+
+
+def test_an_unknown_section_is_named_with_the_sections_that_exist() -> None:
+    assert complaint("[webb]\n").startswith("ferry.toml: [webb]: no such section; allowed: [web], ")
+
+
+def test_a_key_outside_any_section_is_refused() -> None:
+    assert "threads: stands in no section" in complaint("threads = 2\n")
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    lines = complaint('[web]\nlistn = 1\nlisten = "x"\n[queue]\ntotal = 0\n').splitlines()
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("web", 'listen = "8080"'),
+        ("web", 'listen = "0.0.0.0:0"'),
+        ("web", 'listen = "300.0.0.1:80"'),
+        ("web", 'listen = "::1:80"'),
+        ("web", "listen = 8080"),
+        ("web", "session_hours = 0"),
+        ("web", "max_body_kib = 1.5"),
+        ("engine", 'url = "10.0.0.7:8000"'),
+        ("engine", 'url = "ftp://10.0.0.7"'),
+        ("engine", "threads = true"),
+        ("engine", "threads = -1"),
+        ("engine", "context_tokens = 1"),
+        ("queue", 'per_user = "2"'),
+        ("history", "turns = 0"),
+        ("audit", "enabled = 1"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(section: str, line: str) -> None:
+    message = complaint(f"[{section}]\n{line}\n")
+    assert message.startswith(f"ferry.toml: [{section}] {line}: cannot be used; allowed: ")
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("engine", 'precision = "int8"'),
+        ("engine", "slots = 2"),
+        ("web", 'auth = "proxy"'),
+        ("web", 'tls_certificate = "/etc/ferry/cert.pem"'),
+        ("web", 'trusted_proxies = ["10.0.0.1"]'),
+        ("data", 'url = "postgresql://db/ferry"'),
+        ("audit", 'content = "full"'),
+        ("audit", "retain_days = 30"),
+        ("trust", "threshold = 2"),
+    ],
+)
+def test_a_feature_of_a_later_release_is_refused_instead_of_ignored(section: str, line: str) -> None:
+    message = complaint(f"[{section}]\n{line}\n")
+    assert message.startswith(f"ferry.toml: [{section}] {line}: not available in this release; allowed: ")
+
+
+def test_a_table_for_ldap_is_kept_as_it_is() -> None:
+    assert parse('[ldap]\nserver = "ldap.example"\n').ldap == {"server": "ldap.example"}
+
+
+@pytest.mark.parametrize("listen", ["localhost:1", "chat.example.org:443", "0.0.0.0:65535", "[::]:8080"])
+def test_names_and_both_kinds_of_addresses_can_be_listened_on(listen: str) -> None:
+    assert parse(f'[web]\nlisten = "{listen}"\n').web.listen == listen
+
+
+def test_what_is_no_toml_is_told_with_its_place() -> None:
+    assert "(at line 1" in complaint("[web\n")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        load(tmp_path / "nowhere.toml")
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ferry.toml"
+    path.write_bytes('[engine]\nsystem_prompt = "grüße"\n'.encode("latin-1"))
+    with pytest.raises(ConfigError, match="is not UTF-8") as caught:
+        load(path)
+    assert str(path) in caught.value.hint

@@ -1,0 +1,180 @@
+"""The pure parts of the web tier, its database, its words, and what it ships to browsers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect
+from werkzeug.datastructures import LanguageAccept
+
+from service.config import Web
+from service.web import accounts, database, history, language, passwords, selftest, sse
+from service.web.conversations import title_of
+from service.web.database import Database
+from service.web.errors import AdminError
+from service.web.history import Turn
+from service.web.models import Base
+
+WEB = Path(language.__file__).parent
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    made = Database(database.url_of("", tmp_path))
+    yield made
+    made.close()
+
+
+def test_migrating_twice_changes_nothing_the_second_time(store: Database, tmp_path: Path) -> None:
+    revision, changed = database.migrate(store, tmp_path)
+    assert changed
+    assert database.migrate(store, tmp_path) == (revision, False)
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(store: Database, tmp_path: Path) -> None:
+    database.migrate(store, tmp_path)
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic.operations import Operations
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(Operations, "create_index", fail)
+    with pytest.raises(RuntimeError):
+        database.migrate(store, tmp_path)
+    assert inspect(store.engine).get_table_names() == []
+    monkeypatch.undo()
+    assert database.migrate(store, tmp_path)[1]
+
+
+def test_questions_without_an_answer_are_no_turns() -> None:
+    messages = [("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "B"), ("user", "c")]
+    assert history.turns_of(messages) == [Turn("b", "B")]
+
+
+def test_a_shorter_history_ends_with_none() -> None:
+    turns = [Turn(str(number), "") for number in range(8)]
+    sizes = []
+    while turns:
+        turns = list(history.halved(turns))
+        sizes.append(len(turns))
+    assert sizes == [4, 2, 1, 0]
+    assert history.last([], 3) == []
+
+
+def test_a_conversation_that_brings_instructions_gets_no_others() -> None:
+    own = [{"role": "system", "content": "mine"}, {"role": "user", "content": "hello"}]
+    assert history.with_system_prompt(own, "yours") == own
+    assert history.with_system_prompt(own[1:], "yours")[0] == {"role": "system", "content": "yours"}
+
+
+def test_events_are_split_at_newlines_only_wherever_the_chunks_end() -> None:
+    text = 'data: {"a": "\u2028\u0085\r"}\n\ndata: [DONE]'.encode()
+    for size in (1, 2, 3, 7, 100):
+        chunks = (text[start : start + size] for start in range(0, len(text), size))
+        assert list(sse.lines(chunks)) == text.split(b"\n")
+
+
+def test_titles_are_the_first_words() -> None:
+    assert title_of("  What\n is it? ") == "What is it?"
+    assert len(title_of("x" * 100)) == 60 and title_of("x" * 100).endswith("…")
+
+
+def test_names_that_look_alike_are_one_account(store: Database, tmp_path: Path) -> None:
+    database.migrate(store, tmp_path)
+    with store.begin() as session:
+        accounts.add_user(session, "张三", "long enough", "user")
+        accounts.add_user(session, "Straße", "long enough", "user")
+        for name in ("strasse", "ＳＴＲＡＳＳＥ"):
+            with pytest.raises(AdminError, match="exists already"):
+                accounts.add_user(session, name, "long enough", "user")
+        assert accounts.authenticate(session, "STRASSE", "long enough")
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a" * 65, "\x00", "\u202ea"])
+def test_names_that_cannot_be_shown_are_refused(store: Database, tmp_path: Path, name: str) -> None:
+    database.migrate(store, tmp_path)
+    with store.begin() as session, pytest.raises(AdminError):
+        accounts.add_user(session, name, "long enough", "user")
+
+
+def test_generated_passwords_are_long_and_differ() -> None:
+    made = {passwords.generate_password() for _ in range(50)}
+    assert len(made) == 50 and all(re.fullmatch(r"([a-z2-9]{4}-){3}[a-z2-9]{4}", password) for password in made)
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+        ("[::]:80", "http://[::1]:80"),
+        ("10.1.2.3:8080", "http://10.1.2.3:8080"),
+        ("chat.bank:8080", "http://chat.bank:8080"),
+    ],
+)
+def test_the_service_is_reached_by_the_address_it_listens_on(listen: str, url: str) -> None:
+    assert selftest.url_of(Web(listen=listen)) == url
+
+
+@pytest.mark.parametrize(
+    ("chosen", "accepted", "found"),
+    [("", "zh-CN", "zh"), ("", "fr", "en"), ("", "", "en"), ("zh", "en", "zh"), ("xx", "en", "en")],
+)
+def test_the_language_is_the_chosen_one_else_the_browsers(chosen: str, accepted: str, found: str) -> None:
+    assert language.choose(chosen, LanguageAccept([(accepted, 1)] if accepted else [])) == found
+
+
+def test_every_language_has_every_word_and_every_word_is_used() -> None:
+    dictionaries = [language.strings(code) for code in language.NAMES]
+    assert all(words.keys() == dictionaries[0].keys() for words in dictionaries)
+    sources = [*WEB.glob("templates/*.html"), *WEB.glob("static/js/*.js"), WEB / "pages.py"]
+    text = "".join(path.read_text() for path in sources)
+    used = set(re.findall(r'\bt\.(\w+)|\bt\("(\w+)"\)', text))
+    assert {one or two for one, two in used} <= dictionaries[0].keys()
+    computed = ("state_", "error_", "status_", "login_")
+    for key in dictionaries[0]:
+        assert key.startswith(computed) or re.search(rf'\bt\.{key}\b|t\("{key}"\)', text), f"{key} is not used"
+
+
+def test_vendored_scripts_are_the_ones_that_the_readme_names() -> None:
+    folder = WEB / "static" / "vendor"
+    listed = dict(re.findall(r"^\| (\S+\.js) \|.*\| ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M))
+    assert listed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.js")}
+    assert {path.name for path in folder.glob("*.LICENSE.txt")} == {"markdown-it.LICENSE.txt", "purify.LICENSE.txt"}
+
+
+def test_our_scripts_use_nothing_that_browsers_of_2020_lack() -> None:
+    newer = r"\?\.[A-Za-z_(\[]|\?\?|replaceAll|structuredClone|randomUUID|\.at\(|Object\.hasOwn|\bstatic \{|#\w+ ?[=(;]"
+    for path in (WEB / "static" / "js").glob("*.js"):
+        assert not re.search(newer, path.read_text()), path.name
+    for path in (WEB / "static" / "css").glob("*.css"):
+        styles = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
+        assert not re.search(
+            r":has\(|:is\(|:where\(|\binset:|aspect-ratio|(?<!-)\bgap:|@layer|@container|https?:", styles
+        ), path.name
+
+
+def test_pages_have_no_inline_script_style_or_foreign_address() -> None:
+    for path in (WEB / "templates").glob("*.html"):
+        text = path.read_text()
+        assert not re.search(
+            r"<script(?![^>]*(src=|application/json))|<style|\sstyle=|\son\w+=|https?://|javascript:", text
+        )
+
+
+def test_dictionaries_are_plain_json() -> None:
+    for path in (WEB / "strings").glob("*.json"):
+        assert all(isinstance(value, str) for value in json.loads(path.read_text()).values())

@@ -1,0 +1,165 @@
+"""The real web process for tests: `python -m service.web` on a free port, over a folder of its own and a fake engine.
+
+Out: a `WebProcess` with the address, the folders, the fake engine, and what a client needs (accounts, keys, logins).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fake_engine
+import httpx
+from fake_engine import FakeEngine
+
+ROOT = Path(__file__).parent.parent
+PASSWORD = "a long password"
+
+
+@dataclass
+class WebProcess:
+    url: str
+    environment: dict[str, str]
+    engine: FakeEngine
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def data(self) -> Path:
+        return Path(self.environment["FERRY_DATA"])
+
+    @property
+    def log(self) -> Path:
+        return Path(self.environment["FERRY_LOG"])
+
+    def kill(self) -> None:
+        """Kill gunicorn and its worker, as a crash of the machine would."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for process_id in [self.process.pid, *map(int, children)]:
+            os.kill(process_id, signal.SIGKILL)
+        self.process.wait()
+
+    def restart(self) -> None:
+        stop(self.process)
+        self.process = start(self.environment, self.output)
+        wait_for(f"{self.url}/healthz", self.process)
+
+    def admin(self, *arguments: str, stdin: str = "", check: bool = True) -> dict[str, Any]:
+        """Run an admin command and return its JSON."""
+        done = admin(self.environment, *arguments, "--json", stdin=stdin)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def add_user(self, name: str) -> None:
+        self.admin("user", "add", name, "--password-stdin", stdin=PASSWORD)
+
+    def add_key(self, name: str) -> str:
+        return self.admin("key", "add", name)["key"]
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    def login(self, name: str, password: str = PASSWORD) -> httpx.Client:
+        """Return a client that is logged in and sends the CSRF token."""
+        client = self.client()
+        assert log_in_form(client, name, password).status_code == 302
+        client.headers["X-CSRF-Token"] = csrf_of(client.get("/").text)
+        return client
+
+
+def admin(environment: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service.web.admin", *arguments]
+    return subprocess.run(command, env=environment, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=60)
+
+
+def log_in_form(client: Any, name: str, password: str) -> Any:
+    """Fill the login form as a browser does, with httpx's client or Flask's."""
+    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/login").text)
+    assert token
+    return client.post("/login", data={"username": name, "password": password, "csrf_token": token[1]})
+
+
+def csrf_of(page: str) -> str:
+    token = re.search(r'<meta name="csrf-token" content="([^"]+)"', page)
+    assert token
+    return token[1]
+
+
+def make_environment(folder: Path, settings: str = "", port: int = 0) -> dict[str, str]:
+    """Lay out the folders and the settings file of an installation, and return the environment that names them."""
+    for name in ("release", "run", "data", "log", "cache"):
+        (folder / name).mkdir()
+    config = folder / "ferry.toml"
+    config.write_text(f'[web]\nlisten = "127.0.0.1:{port or free_port()}"\n{settings}')
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("FERRY_")},
+        "FERRY_RELEASE": str(folder / "release"),
+        "FERRY_CONFIG": str(config),
+        "FERRY_SOCKET": str(folder / "run" / "engine.sock"),
+        "FERRY_DATA": str(folder / "data"),
+        "FERRY_LOG": str(folder / "log"),
+        "FERRY_CACHE": str(folder / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextmanager
+def web_process(folder: Path, settings: str = "", environment: dict[str, str] | None = None) -> Iterator[WebProcess]:
+    """Run the web tier and a fake engine until the block ends."""
+    port = free_port()
+    names = {**make_environment(folder, settings, port), **(environment or {})}
+    log = folder / "web.log"
+    with fake_engine.running(Path(names["FERRY_SOCKET"])) as engine:
+        web = WebProcess(f"http://127.0.0.1:{port}", names, engine, start(names, log), log)
+        try:
+            wait_for(f"{web.url}/healthz", web.process)
+            yield web
+        finally:
+            stop(web.process)
+            print(log.read_text())  # shown by pytest when the test fails
+
+
+def start(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as file:
+        command = [sys.executable, "-m", "service.web"]
+        return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=file, stderr=file)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the web ended with {process.returncode}"
+        try:
+            httpx.get(url, trust_env=False)
+            return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} did not answer")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
