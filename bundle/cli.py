@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,17 +15,16 @@ from typing import Any, NoReturn
 import click
 
 from bundle import build as building
-from bundle import inspection, lock, profiles, reports, resolve, sources, version
+from bundle import profiles, reports, sources, version
 from bundle.build import Config
-from bundle.progress import Progress
-from bundle.targets import lock_name
+from bundle.cli_common import Command, everywhere
+from bundle.cli_lock import lock_command
+from bundle.cli_look import inspect, profiles_command, verify
 from checksums.errors import FerryError, UsageError
 from checksums.layout import MAX_TOP_BYTES
 from checksums.manifest import NAME
-from installer.verify import Trust
 
 INTERRUPTED = 130
-Command = Callable[..., Any]
 
 
 def main() -> NoReturn:
@@ -67,17 +65,6 @@ def _fail(error: FerryError, status: int) -> NoReturn:
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
     sys.exit(status)
-
-
-def _be_quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    context.obj = Progress(value)
-
-
-def _everywhere(command: Command) -> Command:
-    command = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
-    quiet = click.option("--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="No progress, no notes.")
-    command = quiet(command)
-    return click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")(command)
 
 
 def _inputs(command: Command) -> Command:
@@ -137,7 +124,7 @@ def cli() -> None:
 @_inputs
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the bundle goes.")
 @click.option("--sign-key", "keys", multiple=True, type=click.Path(path_type=Path), help="An SSH private key.")
-@_everywhere
+@everywhere
 def build(out: Path, keys: tuple[Path, ...], as_json: bool, **inputs: Any) -> None:
     """Collect wheels and weights and write the bundle.
 
@@ -154,7 +141,7 @@ def build(out: Path, keys: tuple[Path, ...], as_json: bool, **inputs: Any) -> No
 
 @cli.command()
 @_inputs
-@_everywhere
+@everywhere
 def plan(as_json: bool, **inputs: Any) -> None:
     """Say what a bundle would carry, from where, and how large; fetches no payload.
 
@@ -165,75 +152,5 @@ def plan(as_json: bool, **inputs: Any) -> None:
     click.echo(reports.as_json(report) if as_json else reports.plan_text(report))
 
 
-@cli.command("lock")
-@click.option("--profile", required=True, metavar="NAME|FILE", help="Its target is what the wheels are resolved for.")
-@click.option("--find-links", multiple=True, metavar="DIR", help="A folder of wheels, beside pip's own sources.")
-@click.option("--index-url", default="", metavar="URL", help="The package index, instead of pip's own.")
-@_everywhere
-def lock_command(profile: str, find_links: tuple[str, ...], index_url: str, as_json: bool) -> None:
-    """Resolve requirements.in for a profile's target, write bundle/locks/, and show what changed.
-
-    Example: python -m bundle lock --profile qwen1.5-0.5b-chat
-    """
-    target = profiles.load(profile).target
-    path = building.LOCKS / lock_name(target)
-    old = lock.parse(path.read_text(encoding="utf-8"), path.name) if path.is_file() else None
-    requirements = (version.CHECKOUT / "requirements.in").read_text(encoding="utf-8")
-    new = resolve.resolve(requirements, target, sources.configured(find_links, index_url))
-    written = path.with_suffix(".new")
-    written.write_text(lock.render(new, target), encoding="utf-8")
-    written.replace(path)
-    changes = lock.changes(old, new)
-    report = {"lock": path.name, "wheels": len(new.wheels), "changes": changes}
-    click.echo(reports.as_json(report) if as_json else "\n".join([*changes, f"{path.name}: {len(new.wheels)} wheels"]))
-
-
-@cli.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--files", is_flag=True, help="List the files.")
-@click.option("--licenses", is_flag=True, help="List the licences.")
-@_everywhere
-def inspect(bundle: Path, files: bool, licenses: bool, as_json: bool) -> None:
-    """Show what a bundle says of itself; proves nothing (see verify).
-
-    Example: python -m bundle inspect dist/ferry-demo-0.1.0-x86_64.tar --licenses
-    """
-    manifest = inspection.read_manifest(bundle)
-    if as_json:
-        click.echo(manifest.render().decode(), nl=False)
-    else:
-        click.echo(reports.manifest_text(manifest, files, licenses))
-
-
-@cli.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--allowed-signers", type=click.Path(path_type=Path), help="Whose signatures count.")
-@click.option("--insecure-unsigned", is_flag=True, help="Take a bundle that nobody signed.")
-@_everywhere
-def verify(bundle: Path, allowed_signers: Path | None, insecure_unsigned: bool, as_json: bool) -> None:
-    """Check a bundle's signature and every byte, with the code that the server runs.
-
-    Example: python -m bundle verify dist/ferry-demo-0.1.0-x86_64.tar --allowed-signers dist/allowed_signers
-    """
-    trust = Trust(allowed_signers, insecure_unsigned)
-    verified = inspection.verify(bundle, trust, click.get_current_context().obj)
-    signers = list(verified.signers)
-    report = {"ok": True, "name": verified.manifest.name, "files": len(verified.digests), "signers": signers}
-    said = f"signed by {', '.join(signers)}" if signers else "NOT SIGNED"
-    click.echo(
-        reports.as_json(report) if as_json else f"{bundle.name}: {len(verified.digests)} files are whole; {said}"
-    )
-
-
-@cli.command("profiles")
-@_everywhere
-def profiles_command(as_json: bool) -> None:
-    """List the profiles that come with Ferry.
-
-    Example: python -m bundle profiles
-    """
-    found = [profiles.load(name) for name in profiles.names()]
-    if as_json:
-        click.echo(reports.as_json([{"name": profile.name, "description": profile.description} for profile in found]))
-    else:
-        click.echo("\n".join(f"{profile.name:20} {profile.description}" for profile in found))
+for _command in (inspect, lock_command, profiles_command, verify):
+    cli.add_command(_command)
