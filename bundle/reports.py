@@ -7,7 +7,7 @@ from typing import Any
 from bundle.build import NO_COMMERCIAL_USE, Config, Plan
 from bundle.lock import total_bytes
 from bundle.pack import Written
-from bundle.profiles import HubModel
+from bundle.profiles import PackageModel
 from checksums.manifest import Manifest
 
 
@@ -54,7 +54,7 @@ def planned(config: Config, plan: Plan) -> dict[str, Any]:
         "model": {
             "source": model.source,
             "id": model.id,
-            "revision": model.revision if isinstance(model, HubModel) else f"{model.package} {model.version}",
+            "revision": model.revision,
             "commit": plan.listing.commit if plan.listing else "",
             "license": model.license,
             "commercial_use": model.commercial_use,
@@ -71,7 +71,7 @@ def model_bytes(config: Config, plan: Plan) -> int:
     """Return what fetching the model takes."""
     if plan.listing is not None:
         return plan.listing.size_bytes
-    return 0 if isinstance(config.profile.model, HubModel) else config.profile.model.size_bytes
+    return config.profile.model.size_bytes if isinstance(config.profile.model, PackageModel) else 0
 
 
 def plan_text(report: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ class Builder:
 
     def command(self, out: str) -> list[str]:
         words = ["build", "--profile", PROFILE, "--hub-endpoint", self.hub.address, "--out", str(self.folder / out)]
-        return [sys.executable, "-m", "bundle", *words]
+        return [sys.executable, "-m", "bundle", *words, "--python", "host"]
 
     def environment(self, **changes: str) -> dict[str, str]:
         own = {
@@ -207,7 +207,7 @@ def test_a_hub_that_is_down_exits_1_soon_names_the_address_and_leaves_nothing(bu
 
 def test_the_hub_can_come_from_the_environment(builder: Builder, misbehaving: LocalHub) -> None:
     misbehaving.faults[LISTING] = "500"
-    command = [sys.executable, "-m", "bundle", "build", "--profile", PROFILE, "--out", "env"]
+    command = [sys.executable, "-m", "bundle", "build", "--profile", PROFILE, "--python", "host", "--out", "env"]
     environment = builder.environment(MODELSCOPE_ENDPOINT=misbehaving.address)
     done = subprocess.run(command, cwd=builder.folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1

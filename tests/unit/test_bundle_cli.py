@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bundle import profiles
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,7 +30,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         ("build",),
         ("build", "--profile", "demo"),
         ("build", "--profile", "nothing", "--out", "dist"),
-        ("build", "--profile", "demo", "--out", "dist", "--python", "standalone"),
+        ("build", "--profile", "demo", "--out", "dist", "--python", "no-such-archive.tar.gz"),
         ("build", "--profile", "demo", "--out", "dist", "--sequence", "-1"),
         ("build", "--profile", "demo", "--out", "dist", "--version", "a b"),
         ("build", "--profile", "demo", "--out", "dist", "--version", "1..0"),
@@ -47,7 +49,7 @@ def test_an_error_is_one_json_object_where_json_was_asked_for() -> None:
     done = run("plan", "--profile", "nothing", "--json")
     assert json.loads(done.stdout) == {
         "error": "nothing: no such profile",
-        "hint": "one of: demo, qwen1.5-0.5b-chat, or a path to a .toml file",
+        "hint": f"one of: {', '.join(profiles.names())}, or a path to a .toml file",
         "exit_code": 2,
     }
     assert done.stderr == ""
