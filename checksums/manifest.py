@@ -3,9 +3,10 @@
 Pure: bytes in, frozen values out, and back to canonical bytes. Whether the bytes are the signed ones is for others.
 """
 
+import hashlib
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from checksums import contents
@@ -84,8 +85,17 @@ class Requires:
 
 
 @dataclass(frozen=True)
+class Base:
+    """What a delta counts on: the release and the inventory it was made for, and the files that it leaves out."""
+
+    release: str
+    inventory_sha256: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """Everything that manifest.json says."""
+    """Everything that manifest.json says; it lists every file of the release, and `base` those not in a delta."""
 
     format: int
     name: str
@@ -99,7 +109,7 @@ class Manifest:
     wheels: tuple[Wheel, ...]
     files: tuple[File, ...]
     requires: Requires
-    base: dict[str, Any] | None = None
+    base: Base | None = None
 
     @classmethod
     def parse(cls, data: bytes) -> "Manifest":
@@ -127,6 +137,11 @@ class Manifest:
         """Return the canonical bytes: sorted keys, one value a line, a final newline."""
         return (json.dumps(_plain(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
+    @property
+    def identity(self) -> str:
+        """Return the SHA-256 that names the release: the same for a full bundle and for every delta that makes it."""
+        return hashlib.sha256(replace(self, base=None).render()).hexdigest()
+
     def file(self, path: str) -> File | None:
         """Return the entry of one member."""
         return next((file for file in self.files if file.path == path), None)
@@ -145,9 +160,9 @@ def _check(manifest: Manifest) -> None:
     numbers = (manifest.sequence, *vars(manifest.requires).values(), manifest.model.parameters)
     if not all(0 <= number <= MAX_NUMBER for number in numbers):
         raise _bad("a number that cannot be")
-    if not json.dumps(manifest.base, ensure_ascii=False).isprintable():
-        raise _bad("base holds characters that cannot be shown")
     _check_files(manifest)
+    if manifest.base is not None:
+        _check_base(manifest.base, {file.path for file in manifest.files})
 
 
 def _check_files(manifest: Manifest) -> None:
@@ -161,6 +176,17 @@ def _check_files(manifest: Manifest) -> None:
     wheels = [(wheel.name, wheel.version, wheel.file) for wheel in manifest.wheels]
     for fault in (*contents.path_faults(paths), *contents.wheel_faults(wheels, paths)):
         raise _bad(f"files: {fault}")
+
+
+def _check_base(base: Base, paths: set[str]) -> None:
+    if not NAME.fullmatch(base.release) or not SHA256.fullmatch(base.inventory_sha256):
+        raise _bad("base: a release or a digest that cannot be")
+    if list(base.files) != sorted(set(base.files), key=str.encode):
+        raise _bad("base.files: a path occurs twice or out of order")
+    # install.sh needs it before it knows what the server has.
+    unknown = [path for path in base.files if path not in paths or path == INSTALLER]
+    if unknown:
+        raise _bad(f"base.files: {unknown[0][:80]!r} is not a file that a delta may leave out")
 
 
 def _read(kind: type[T], raw: Any, where: str) -> T:

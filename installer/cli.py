@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from checksums.errors import FerryError, HealthError, HostError, UsageError
-from installer import admin, installed, network, present, starting, state, uninstall
+from installer import admin, files, installed, inventory, network, present, starting, state, uninstall
 from installer.host import host_of
 from installer.install import Outcome, Request
 from installer.install import install as install_bundle
@@ -44,29 +44,31 @@ def cli(context: click.Context, prefix: Path) -> None:
 
 
 @cli.command(hidden=True)
-@click.argument("bundle", type=as_path)
+@click.argument("bundle", type=as_path, nargs=-1, required=True)
 @click.option("--user-mode", is_flag=True)
 @click.option("--listen")
 @click.option("--allowed-signers", type=as_path)
 @click.option("--insecure-unsigned", is_flag=True)
 @click.option("--accept-license", is_flag=True)
 @click.option("--yes", is_flag=True)
+@click.option("--host-python", is_flag=True)
 @dry_run
 @as_json
 @click.pass_obj
 def install(
     prefix: Path,
-    bundle: Path,
+    bundle: tuple[Path, ...],
     user_mode: bool,
     listen: str | None,
     allowed_signers: Path | None,
     insecure_unsigned: bool,
     accept_license: bool,
     yes: bool,
+    host_python: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Install a bundle, or upgrade to it."""
+    """Install a bundle, or the parts of one in any order, or upgrade to it."""
     if listen is not None and not network.is_address(listen):
         raise UsageError(f"--listen {listen}: not of the form ADDRESS:PORT", "for example: --listen 0.0.0.0:8080")
     ask = present.ask if sys.stdin.isatty() and not yes else None
@@ -129,6 +131,26 @@ def verify(prefix: Path, as_json: bool) -> None:
     _report(answer, present.problems(current.release, problems), as_json)
     if problems:
         click.get_current_context().exit(INTEGRITY)
+
+
+@cli.command(name="inventory")
+@click.option("--out", type=as_path, help="Write it into this file.")
+@as_json
+@click.pass_obj
+def inventory_command(prefix: Path, out: Path | None, as_json: bool) -> None:
+    """Say which files are here, for a delta that leaves them out. Example: ferry inventory --out inventory.json
+
+    The answer is JSON with or without --json. It is no secret and needs no trust; carry it to the connected host and
+    give it to: python -m bundle build --base inventory.json
+    """
+    places, current = _installed(prefix)
+    taken = inventory.take(places, current, Lines())
+    if out:
+        files.write(out, taken.render())
+    if out and not as_json:
+        click.echo(present.inventory(taken, out))
+    else:
+        click.echo(taken.render().decode(), nl=False)
 
 
 @cli.command(name="uninstall")

@@ -5,13 +5,27 @@ change pushes its way back on one stack; only a release that has answered a real
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from checksums.errors import FerryError, HealthError, IntegrityError, UsageError
-from installer import admin, environment, licence, lock, preflight, release, settings, starting, state, status, wrapper
+from installer import (
+    admin,
+    environment,
+    interpreter,
+    inventory,
+    licence,
+    lock,
+    preflight,
+    release,
+    settings,
+    starting,
+    state,
+    status,
+    wrapper,
+)
 from installer.files import Changes
 from installer.host import Host, host_of
 from installer.places import Places
@@ -26,21 +40,26 @@ SELFTEST_TIMEOUT_S = 300
 
 @dataclass(frozen=True)
 class Request:
-    """What the operator asked for; `python` is the interpreter to build on, `ask` a question to the terminal."""
+    """What the operator asked for; `python` is the interpreter to build on, `ask` a question to the terminal.
 
-    bundle: Path
+    `bundle` is one file, or parts of one in any order. With `is_host_python` an interpreter that the bundle carries is
+    left alone: the operator named one.
+    """
+
+    bundle: Sequence[Path]
     places: Places
     trust: Trust
     python: Path
     listen: str | None = None
     accept_license: bool = False
     dry_run: bool = False
+    is_host_python: bool = False
     ask: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an install would do; `before` is what runs now."""
+    """What an install would do; `before` is what runs now, `base` where this server has what a delta leaves out."""
 
     release: str
     version: str
@@ -48,6 +67,7 @@ class Plan:
     listen: str
     new_bytes: int
     is_same: bool
+    base: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,7 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
     Raises:
         UsageError: no such bundle, or the licence was not accepted.
         IntegrityError: the bundle is damaged, not trusted, or older than what was installed.
-        HostError: this server cannot run it.
+        HostError: this server cannot run it, or lacks what a delta leaves out.
         HealthError: the release did not answer; what was before is back.
     """
     with open_file(request.bundle) as stream:
@@ -80,15 +100,16 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
         if plan.is_same:
             url = status.url_of(request.places)
             return Outcome(plan.release, plan.version, is_changed=False, is_same=True, url=url)
-        show(licence.describe(bundle.manifest, request.bundle))
         progress.step("examining this server")
         preflight.demand(preflight.examine(_subject(bundle, request, plan)))
+        plan = replace(plan, base=inventory.find(bundle, request.places, progress))
+        show(licence.describe(bundle.manifest, request.bundle[0], plan.base))
         if request.dry_run:
             with progress.bar("verifying every file", _payload_bytes(bundle)) as on_bytes:
                 copy_payload(bundle, lambda _: Discard(), on_bytes)
             show(describe(plan, request.places))
             return Outcome(plan.release, plan.version, is_changed=False)
-        licence.accept(bundle.manifest, request.bundle, request.accept_license, request.ask)
+        licence.accept(bundle.manifest, request.bundle[0], plan.base, request.accept_license, request.ask)
         return _carry_out(bundle, request, plan, progress)
 
 
@@ -137,12 +158,19 @@ def describe(plan: Plan, places: Places) -> str:
 def _subject(bundle: VerifiedBundle, request: Request, plan: Plan) -> preflight.Subject:
     # Where an installation is, Ferry itself listens at its address.
     listen = None if plan.before else plan.listen
-    return preflight.Subject(bundle.manifest, request.places, listen, plan.new_bytes)
+    is_carried = _python(bundle, request) != request.python
+    return preflight.Subject(bundle.manifest, request.places, listen, plan.new_bytes, is_carried)
+
+
+def _python(bundle: VerifiedBundle, request: Request) -> Path:
+    """Return the interpreter that the release will run on: the carried one, unless the operator named another."""
+    carried = interpreter.program(bundle.manifest, request.places)
+    return carried if carried and not request.is_host_python else request.python
 
 
 def _new_bytes(bundle: VerifiedBundle, places: Places) -> int:
     """Return what the release takes on disk beyond what the store has."""
-    there = sum(file.size for file in bundle.payload if places.stored(file.sha256).is_file())
+    there = sum(file.size for file in bundle.manifest.files if places.stored(file.sha256).is_file())
     return max(0, bundle.manifest.requires.disk_bytes - there)
 
 
@@ -183,7 +211,8 @@ def _change(bundle: VerifiedBundle, request: Request, plan: Plan, changes: Chang
     outcome = _switch(request, plan, made, changes, progress)
     previous = plan.before.release if plan.before else None
     manifest = bundle.manifest
-    now = State(places.mode, plan.release, plan.version, manifest.sequence, str(request.python), previous)
+    python = str(_python(bundle, request))
+    now = State(places.mode, plan.release, plan.version, manifest.sequence, python, previous)
     changes.file(places.state, state.render(now))
     release.prune(places, _kept(now))
     return outcome
@@ -193,9 +222,13 @@ def _lay_down(bundle: VerifiedBundle, request: Request, plan: Plan, staging: Pat
     """Put the release and its environment below the prefix; nothing that runs uses them yet."""
     places, manifest = request.places, bundle.manifest
     with progress.bar("unpacking and verifying", _payload_bytes(bundle)) as on_bytes:
-        target = release.unpack(bundle, places, staging, on_bytes)
+        target = release.unpack(bundle, places, staging, plan.base, on_bytes)
+    python = _python(bundle, request)
+    if (file := interpreter.carried(manifest)) and python != request.python:
+        progress.step(f"unpacking Python {manifest.python.version}")
+        interpreter.make(file, places, staging, target, manifest.target.python)
     progress.step("making the Python environment, offline")
-    venv = environment.make(manifest, places, staging, target, request.python)
+    venv = environment.make(manifest, places, staging, target, python)
     final = places.release(plan.release)
     environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
     (target / "venv").symlink_to(Path("../../venvs", venv.name))

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from checksums.errors import FerryError, UsageError
+from checksums.inventory import Inventory
 from installer.install import Outcome
 from installer.installed import Problem
 from installer.places import Places
@@ -71,6 +72,12 @@ def problems(release: str, found: Sequence[Problem]) -> str:
     if not found:
         return f"{release}: every file is what was signed"
     return "\n".join(f"{problem.path}: {problem.problem}" for problem in found)
+
+
+def inventory(taken: Inventory, out: Path) -> str:
+    """Return what was written into an inventory."""
+    gigabytes = sum(taken.files.values()) / 1e9
+    return f"{out}: {len(taken.files)} files of {taken.release}, {gigabytes:.2f} GB"
 
 
 def run(command: Callable[..., Any]) -> NoReturn:

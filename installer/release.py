@@ -1,34 +1,34 @@
 """A release on disk: a verified bundle comes in, a folder with its files goes out; what nobody uses is pruned.
 
-Weights and wheels live once in the store, by digest, and are hard links in every release that has them. Files are
-hashed while they are written, into a private staging folder; a release gets its place by one rename, when all of it is
-proved.
+Weights, wheels and the interpreter's archive live once in the store, by digest, and are hard links in every release
+that has them. Files are hashed while they are written, into a private staging folder; a release gets its place by one
+rename, when all of it is proved. What a delta leaves out comes from the releases and the store that are here.
 """
 
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from checksums.hashing import OnBytes, Sink, sha256_file
-from checksums.layout import SUMS
+from checksums.errors import IntegrityError
+from checksums.hashing import OnBytes, Sink, copy_hashing, sha256_file
+from checksums.layout import INTERPRETER_FOLDER
 from checksums.manifest import File
 from installer.places import Places
 from installer.verify import Discard, VerifiedBundle, copy_payload
 
 STAGING = ".staging-"
 PAYLOAD = "payload/"
-SHARED = ("payload/model/", "payload/wheels/")
+SHARED = ("payload/model/", "payload/wheels/", INTERPRETER_FOLDER)
 
 
 def name_of(bundle: VerifiedBundle) -> str:
-    """Return the release's id: version, sequence and the first letters of what was signed."""
-    digest = hashlib.sha256(bundle.head[SUMS]).hexdigest()
-    return f"{bundle.manifest.version}-{bundle.manifest.sequence}-{digest[:8]}"
+    """Return the release's id: version, sequence and the first letters of the digest of all that is in it."""
+    manifest = bundle.manifest
+    return f"{manifest.version}-{manifest.sequence}-{manifest.identity[:8]}"
 
 
 def installed_path(member: str) -> str:
@@ -48,8 +48,10 @@ def staging(places: Places) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def unpack(bundle: VerifiedBundle, places: Places, folder: Path, on_bytes: OnBytes) -> Path:
+def unpack(bundle: VerifiedBundle, places: Places, folder: Path, base: Mapping[str, Path], on_bytes: OnBytes) -> Path:
     """Write a bundle below the staging folder and return the release's folder there.
+
+    `base` is SHA-256 -> file of this server, for what a delta leaves out.
 
     Raises:
         IntegrityError: something differs from the signed list.
@@ -61,9 +63,11 @@ def unpack(bundle: VerifiedBundle, places: Places, folder: Path, on_bytes: OnByt
     writer = _Writer(places, folder, target)
     try:
         copy_payload(bundle, writer.open, on_bytes)
+        for file in bundle.left_out:
+            _take(file, base[file.sha256], writer)
     finally:
         writer.close()
-    for file in filter(_is_shared, bundle.payload):
+    for file in filter(_is_shared, bundle.manifest.files):
         _link(_source(places, folder, file.sha256), target / installed_path(file.path))
     return target
 
@@ -84,7 +88,7 @@ def publish(places: Places, folder: Path, target: Path, name: str) -> Path:
 
 
 def prune(places: Places, keep: set[str]) -> None:
-    """Remove every release but those to keep, then payload and environments that no release uses."""
+    """Remove every release but those to keep, then payload, environments and interpreters that none uses."""
     for release in _children(places.releases):
         if release.name not in keep:
             shutil.rmtree(release)
@@ -92,10 +96,14 @@ def prune(places: Places, keep: set[str]) -> None:
     for venv in _children(places.venvs):
         if venv.resolve() not in used:
             shutil.rmtree(venv)
+    programs = [(venv / "bin" / "python").resolve() for venv in _children(places.venvs)]
+    for python in _children(places.pythons):
+        if not any(program.is_relative_to(python.resolve()) for program in programs):
+            shutil.rmtree(python)
     for stored in places.store.glob("*/*"):
         if stored.stat().st_nlink == 1:
             stored.unlink()
-    for folder in (*_children(places.store), places.store, places.venvs, places.releases):
+    for folder in (*_children(places.store), places.store, places.venvs, places.pythons, places.releases):
         if folder.is_dir() and not _children(folder):
             folder.rmdir()
 
@@ -116,6 +124,9 @@ class _Writer:
         path = self.folder / "objects" / file.sha256 if _is_shared(file) else self.target / installed_path(file.path)
         if _is_shared(file) and (path.exists() or _is_stored(self.places, file)):
             return Discard()
+        return self._create(path, file)
+
+    def _create(self, path: Path, file: File) -> Sink:
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self.current = os.fdopen(os.open(path, flags, int(file.mode, 8)), "wb", buffering=0)
@@ -125,6 +136,15 @@ class _Writer:
         if self.current:
             self.current.close()
         self.current = None
+
+
+def _take(file: File, source: Path, writer: _Writer) -> None:
+    """Add a file that this server has, and that was hashed just now; what the store holds is only linked."""
+    if source == writer.places.stored(file.sha256) and _is_shared(file):
+        return
+    with source.open("rb", buffering=0) as stream:
+        if copy_hashing(cast(BinaryIO, stream), writer.open(file), file.size) != file.sha256:
+            raise IntegrityError(f"{source}: changed while it was read", "see what else is damaged: ferry verify")
 
 
 def _is_shared(file: File) -> bool:

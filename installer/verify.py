@@ -6,17 +6,18 @@ is read before the signature holds, and nothing is read twice. Where the payload
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar, cast
 
-from checksums import signature, sums
-from checksums.errors import HostError, IntegrityError, UsageError
+from checksums import parts, signature, sums
+from checksums.errors import IntegrityError, UsageError
 from checksums.hashing import OnBytes, Sink
 from checksums.layout import INSTALLER, MANIFEST, MAX_SIGNATURES, SUMS, member_order, signature_name
 from checksums.manifest import File, Manifest
+from checksums.parts import PartsReader, explained
 from checksums.tarball import Member, TarReader
 
 T = TypeVar("T")
@@ -54,14 +55,29 @@ class VerifiedBundle:
         by_path = {file.path: file for file in self.manifest.files}
         return [by_path[path] for path in member_order(by_path) if path != INSTALLER and path in self.digests]
 
+    @property
+    def left_out(self) -> list[File]:
+        """The files that a delta counts on the server to have; a full bundle leaves out nothing."""
+        return [file for file in self.manifest.files if file.path not in self.digests]
+
 
 @contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a bundle's file; UsageError when there is none that can be read."""
+def open_file(paths: Path | Sequence[Path]) -> Iterator[BinaryIO]:
+    """Open a bundle: one file, or parts in any order, as if they were one; those beside a named part are found.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+        IntegrityError: a part is missing, or cannot be one of this bundle.
+    """
+    named = [paths] if isinstance(paths, Path) else list(paths)
+    if len(named) > 1 or parts.is_part(named[0]):
+        with PartsReader(parts.find(named)) as reader:
+            yield cast(BinaryIO, reader)
+        return
     try:
-        stream = path.open("rb")
+        stream = named[0].open("rb")
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "give the path of a ferry-….tar") from error
+        raise UsageError(f"{named[0]}: {error.strerror}", "give the path of a ferry-….tar") from error
     with stream:
         yield stream
 
@@ -73,6 +89,11 @@ def open_bundle(stream: BinaryIO, trust: Trust) -> VerifiedBundle:
         IntegrityError: it is no bundle, is damaged, or is signed by nobody whom `trust` names.
         HostError: its format is newer than this program knows.
     """
+    with explained(stream):
+        return _read_head(stream, trust)
+
+
+def _read_head(stream: BinaryIO, trust: Trust) -> VerifiedBundle:
     reader = TarReader(stream)
     member = _next(reader)
     if member.path != SUMS:
@@ -99,6 +120,11 @@ def copy_payload(bundle: VerifiedBundle, target: Callable[[File], Sink], on_byte
     Raises:
         IntegrityError: files differ from the signed list (all are named), or one is missing, extra or out of order.
     """
+    with explained(bundle.reader.stream):
+        _copy_all(bundle, target, on_bytes)
+
+
+def _copy_all(bundle: VerifiedBundle, target: Callable[[File], Sink], on_bytes: OnBytes | None) -> None:
     damaged = []
     for file in bundle.payload:
         member = _next(bundle.reader, file.path)
@@ -106,9 +132,10 @@ def copy_payload(bundle: VerifiedBundle, target: Callable[[File], Sink], on_byte
         if (member.size, member.mode) != (file.size, file.mode):
             raise IntegrityError(f"{file.path}: size or mode differs from the manifest", RECOPY)
         if _copy(bundle.reader, file.path, target(file), on_bytes) != file.sha256:
-            damaged.append(file.path)
+            where = parts.holding(bundle.reader.stream, file.size)
+            damaged.append(f"{file.path}: sha256 differs from the signed list{where}")
     if damaged:
-        raise IntegrityError("\n".join(f"{path}: sha256 differs from the signed list" for path in damaged), RECOPY)
+        raise IntegrityError("\n".join(damaged), RECOPY)
     if (extra := bundle.reader.next_member()) is not None:
         raise IntegrityError(f"{extra.path}: occurs twice or is not in the signed list", RECOPY)
 
@@ -147,14 +174,13 @@ def _proved(reader: TarReader, member: Member, name: str, head: dict[str, bytes]
 def _agree(manifest: Manifest, digests: dict[str, str], top: str) -> None:
     """Refuse a signed bundle whose two lists contradict each other: it was put together wrongly."""
     listed = {file.path: file.sha256 for file in manifest.files}
+    left_out = set(manifest.base.files) if manifest.base else set()
     here = {path: digest for path, digest in digests.items() if path != MANIFEST}
-    wrong = sorted(path for path, digest in here.items() if listed.get(path) != digest)
-    absent = sorted(set(listed) - set(here))
-    if manifest.name != top or wrong or (absent and manifest.base is None):
+    wrong = sorted(path for path, digest in here.items() if listed.get(path) != digest or path in left_out)
+    absent = sorted(set(listed) - set(here) - left_out)
+    if manifest.name != top or wrong or absent:
         what = (wrong or absent or [f"the top folder {top!r}"])[0]
         raise IntegrityError(f"{what}: {MANIFEST} and {SUMS} disagree", "build the bundle again")
-    if absent:
-        raise HostError(f"a delta: it leaves out {len(absent)} files, {absent[0]} first", "install a full bundle")
 
 
 def _next(reader: TarReader, wanted: str = "") -> Member:

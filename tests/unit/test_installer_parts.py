@@ -131,13 +131,16 @@ def test_a_restricted_licence_needs_a_yes() -> None:
     bundle = Path("ferry.tar")
     files = {"licenses/model/LICENSE": b"", "install.pyz": b""}
     manifest = small_bundle.manifest(Recipe(license="research only"), files)
-    assert "tar -xOf ferry.tar ferry-small" in licence.describe(manifest, bundle)
+    assert "tar -xOf ferry.tar ferry-small" in licence.describe(manifest, bundle, {})
+    assert "cat ferry.tar.[0-9]* | tar -xO ferry-small" in licence.describe(manifest, Path("ferry.tar.002"), {})
+    text = next(file.sha256 for file in manifest.files if file.path.startswith("licenses/"))
+    assert "cat /here/LICENSE" in licence.describe(manifest, bundle, {text: Path("/here/LICENSE")})
     with pytest.raises(UsageError, match="not accepted: research only"):
-        licence.accept(manifest, bundle, is_accepted=False, ask=None)
+        licence.accept(manifest, bundle, {}, is_accepted=False, ask=None)
     with pytest.raises(UsageError):
-        licence.accept(manifest, bundle, is_accepted=False, ask=lambda question: False)
-    licence.accept(manifest, bundle, is_accepted=False, ask=lambda question: "Accept it?" in question)
-    licence.accept(manifest, bundle, is_accepted=True, ask=None)
+        licence.accept(manifest, bundle, {}, is_accepted=False, ask=lambda question: False)
+    licence.accept(manifest, bundle, {}, is_accepted=False, ask=lambda question: "Accept it?" in question)
+    licence.accept(manifest, bundle, {}, is_accepted=True, ask=None)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +257,7 @@ def test_a_folder_that_was_removed_while_one_waited_is_not_worked_in(
 def test_a_prefix_that_another_install_took_over_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both found none, this one made it, the other one was quicker with the lock."""
     there = places.places_of(tmp_path / "above" / "prefix", is_user=True)
-    request = install.Request(tmp_path / "b.tar", there, Trust(None), Path(sys.executable))
+    request = install.Request([tmp_path / "b.tar"], there, Trust(None), Path(sys.executable))
 
     @contextmanager
     def quicker(prefix: Path) -> Iterator[None]:
