@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
-from checksums.layout import FOLDERS, INSTALLER, SBOM, WHEELS
+from checksums.layout import FOLDERS, INSTALLER, INTERPRETER_FOLDER, SBOM, WHEELS
 
 PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,99}")
@@ -23,6 +23,17 @@ def path_faults(paths: Collection[str]) -> Iterator[str]:
             yield f"{path} has no place in a bundle"
         if shadowed := [str(parent) for parent in PurePosixPath(path).parents if str(parent) in there]:
             yield f"{shadowed[0]} is a file and the folder of {path}"
+
+
+def interpreter_faults(source: str, version: str, python: str, paths: Collection[str]) -> Iterator[str]:
+    """Say what is wrong with the interpreter that is carried for a Python "3.11", or with there being none."""
+    carried = sorted(path for path in paths if path.startswith(INTERPRETER_FOLDER))
+    if len(carried) != (source != "host"):
+        yield f"{len(carried)} interpreters are carried, though its source is {source[:80]!r}"
+    if any("/" in path.removeprefix(INTERPRETER_FOLDER) for path in carried):
+        yield f"{carried[0]} has no place in a bundle"
+    if carried and not re.fullmatch(re.escape(python) + r"\.[0-9]{1,3}", version):
+        yield f"{carried[0]} is said to be Python {version[:80]!r}"
 
 
 def wheel_faults(wheels: Collection[tuple[str, str, str]], paths: Collection[str]) -> Iterator[str]:

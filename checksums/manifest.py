@@ -174,7 +174,9 @@ def _check_files(manifest: Manifest) -> None:
         if not 0 <= file.size <= MAX_SIZE_BYTES or file.mode not in MODES or not all(map(SHA256.fullmatch, digests)):
             raise _bad(f"files: {file.path}: a size, mode or digest that cannot be")
     wheels = [(wheel.name, wheel.version, wheel.file) for wheel in manifest.wheels]
-    for fault in (*contents.path_faults(paths), *contents.wheel_faults(wheels, paths)):
+    carried = (manifest.python.source, manifest.python.version, manifest.target.python)
+    faults = [*contents.path_faults(paths), *contents.wheel_faults(wheels, paths)]
+    for fault in [*faults, *contents.interpreter_faults(*carried, paths)]:
         raise _bad(f"files: {fault}")
 
 

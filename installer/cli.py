@@ -76,7 +76,7 @@ def install(
     python = Path(sys.executable).resolve()
     trust = Trust(allowed_signers, insecure_unsigned)
     places = places_of(prefix, user_mode)
-    request = Request(bundle, places, trust, python, listen, accept_license, dry_run, ask)
+    request = Request(bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python)
     outcome = install_bundle(request, Lines(), present.note)
     _report(_outcome_object(outcome), present.outcome(outcome, places, dry_run), as_json)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from checksums.errors import FerryError, HealthError, IntegrityError, UsageError
+from checksums.manifest import File
 from installer import (
     admin,
     environment,
@@ -53,8 +54,8 @@ class Request:
     listen: str | None = None
     accept_license: bool = False
     dry_run: bool = False
-    is_host_python: bool = False
     ask: Callable[[str], bool] | None = None
+    is_host_python: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,14 +159,19 @@ def describe(plan: Plan, places: Places) -> str:
 def _subject(bundle: VerifiedBundle, request: Request, plan: Plan) -> preflight.Subject:
     # Where an installation is, Ferry itself listens at its address.
     listen = None if plan.before else plan.listen
-    is_carried = _python(bundle, request) != request.python
+    is_carried = _carried(bundle, request) is not None
     return preflight.Subject(bundle.manifest, request.places, listen, plan.new_bytes, is_carried)
 
 
+def _carried(bundle: VerifiedBundle, request: Request) -> File | None:
+    """Return the interpreter archive that the release will run on; None where it is one of the server's."""
+    return None if request.is_host_python else interpreter.carried(bundle.manifest)
+
+
 def _python(bundle: VerifiedBundle, request: Request) -> Path:
-    """Return the interpreter that the release will run on: the carried one, unless the operator named another."""
-    carried = interpreter.program(bundle.manifest, request.places)
-    return carried if carried and not request.is_host_python else request.python
+    """Return the interpreter that the release will run on."""
+    file = _carried(bundle, request)
+    return interpreter.program(file, request.places, bundle.manifest.target.python) if file else request.python
 
 
 def _new_bytes(bundle: VerifiedBundle, places: Places) -> int:
@@ -223,12 +229,11 @@ def _lay_down(bundle: VerifiedBundle, request: Request, plan: Plan, staging: Pat
     places, manifest = request.places, bundle.manifest
     with progress.bar("unpacking and verifying", _payload_bytes(bundle)) as on_bytes:
         target = release.unpack(bundle, places, staging, plan.base, on_bytes)
-    python = _python(bundle, request)
-    if (file := interpreter.carried(manifest)) and python != request.python:
+    if file := _carried(bundle, request):
         progress.step(f"unpacking Python {manifest.python.version}")
         interpreter.make(file, places, staging, target, manifest.target.python)
     progress.step("making the Python environment, offline")
-    venv = environment.make(manifest, places, staging, target, python)
+    venv = environment.make(manifest, places, staging, target, _python(bundle, request))
     final = places.release(plan.release)
     environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
     (target / "venv").symlink_to(Path("../../venvs", venv.name))

@@ -15,6 +15,7 @@ from checksums.errors import FerryError
 from checksums.hashing import OnBytes, sha256_file
 from checksums.layout import MANIFEST, MAX_SIGNATURES, SUMS, signature_name
 from checksums.manifest import File, Manifest
+from installer import interpreter
 from installer.places import Places
 from installer.progress import Progress
 from installer.release import installed_path
@@ -40,7 +41,8 @@ def verify(places: Places, release: str, progress: Progress) -> list[Problem]:
     except FerryError as error:
         return [Problem(release, error.message)]
     described = File(MANIFEST, (folder / MANIFEST).stat().st_size, digests.get(MANIFEST, ""), "0644")
-    return [*_signatures(places, folder, data), *_contents(folder, [described, *manifest.files], progress)]
+    problems = [*_signatures(places, folder, data), *_contents(folder, [described, *manifest.files], progress)]
+    return [*problems, *_interpreter(places, folder, manifest)]
 
 
 def _signatures(places: Places, folder: Path, data: bytes) -> Iterator[Problem]:
@@ -61,6 +63,22 @@ def _contents(folder: Path, files: list[File], progress: Progress) -> list[Probl
     ):
         found = pool.map(lambda file: _compare(folder, file, on_bytes), files)
         return [problem for problem in found if problem]
+
+
+def _interpreter(places: Places, folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    """Compare the carried interpreter with its archive, where the release runs on it."""
+    file = interpreter.carried(manifest)
+    if file is None:
+        return
+    home = interpreter.home(file, places)
+    if not (folder / "venv" / "bin" / "python").resolve().is_relative_to(home.resolve()):
+        return
+    try:
+        for path, problem in interpreter.differences(folder / installed_path(file.path), home):
+            yield Problem(f"{home.relative_to(places.prefix)}/{path}", problem)
+    except (OSError, FerryError):
+        # The archive itself is missing or damaged: its digest has told.
+        return
 
 
 def _compare(folder: Path, file: File, on_bytes: OnBytes) -> Problem | None:

@@ -37,6 +37,11 @@ class Places:
         return self.prefix / "venvs"
 
     @property
+    def pythons(self) -> Path:
+        """Interpreters that came with releases, by the digest of their archive."""
+        return self.prefix / "pythons"
+
+    @property
     def current(self) -> Path:
         """The symbolic link to the release that runs."""
         return self.prefix / "current"

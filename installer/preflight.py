@@ -33,12 +33,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is examined: a bundle for a place; `listen` is None where Ferry itself holds the port already."""
+    """What is examined: a bundle for a place; `listen` is None where Ferry itself holds the port already.
+
+    `is_carried` says that the release will run on the interpreter that came with it.
+    """
 
     manifest: Manifest
     places: Places
     listen: str | None
     new_bytes: int
+    is_carried: bool = False
 
 
 def examine(subject: Subject) -> list[Check]:
@@ -86,10 +90,10 @@ def _machine(subject: Subject) -> Iterator[Check]:
     glibc = _glibc()
     enough = _numbers(glibc) >= _numbers(target.glibc)
     yield Check("glibc", enough, glibc or "none", f"{target.glibc} or newer", "get a bundle built for an older system")
-    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    yield Check(
-        "python", python == target.python, python, target.python, f"name one with --python: Python {target.python}"
-    )
+    python = subject.manifest.python.version if subject.is_carried else ".".join(map(str, sys.version_info[:3]))
+    fits = python.split(".")[:2] == target.python.split(".")
+    hint = f"name one with --python: Python {target.python}"
+    yield Check("python", fits, f"{python}{', carried' if subject.is_carried else ''}", target.python, hint)
     tool = shutil.which("ssh-keygen")
     yield Check("ssh-keygen", tool is not None, tool or "none", "any", "install openssh-client")
 

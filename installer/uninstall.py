@@ -13,7 +13,8 @@ def paths(places: Places, purge: bool) -> list[Path]:
     """Return what goes, beside users; the state is the last."""
     registered = [] if places.is_user else units.FILES
     inside = [places.current, places.releases, places.venvs, places.store, places.cache, places.run]
-    own = kept(places) if purge else []
+    # This very command may run on it: it goes late.
+    own = [places.pythons, *(kept(places) if purge else [])]
     return [*registered, *inside, *places.prefix.glob(f"{STAGING}*"), places.wrapper, *own, places.state]
 
 

@@ -8,7 +8,7 @@ from installer.places import Places
 TEXT = """\
 #!/bin/sh
 # Ferry's command: the install.pyz of the release that runs, on that release's own interpreter.
-exec {python} -I -S {program} --prefix {prefix} "$@"
+exec {python} -I -B -S {program} --prefix {prefix} "$@"
 """
 
 
