@@ -10,6 +10,7 @@ from bundle import (
     demo_model,
     hub,
     installer_zip,
+    interpreter,
     lock,
     models,
     pack,
@@ -22,13 +23,13 @@ from bundle import (
 )
 from bundle.artifacts import Artifact
 from bundle.hub import Listing
+from bundle.interpreter import Interpreter
 from bundle.lock import Lock, Locked
 from bundle.profiles import HubModel, PackageModel, Profile
 from bundle.progress import Progress
 from bundle.sources import Sources
-from bundle.targets import lock_name
 from bundle.weights import Facts
-from checksums.errors import CollectError, UsageError
+from checksums.errors import CollectError
 from checksums.layout import FORMAT, INSTALLER
 from checksums.manifest import Manifest, Model, Python, Wheel
 
@@ -48,6 +49,7 @@ class Config:
     sources: Sources
     hub_endpoint: str = ""
     hub_token: str = ""
+    jobs: int = models.JOBS
     checkout: Path = version.CHECKOUT
 
     @property
@@ -58,11 +60,13 @@ class Config:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be carried. `listing` is what the hub lists; None for a model out of a package."""
+    """What will be carried. `listing` is what the hub lists; None for a model out of a package. `python` is the
+    interpreter; None for the server's own."""
 
     lock: Lock
     lock_origin: str
     listing: Listing | None
+    python: interpreter.Planned | None = None
 
 
 @dataclass(frozen=True)
@@ -83,27 +87,31 @@ def make_plan(config: Config) -> Plan:
         IntegrityError: the model is of a kind that Ferry does not carry.
     """
     model = config.profile.model
+    python = interpreter.plan(config.profile.python, config.profile.target)
     found = find_lock(config)
     if not isinstance(model, HubModel):
-        return Plan(*found, None)
+        return Plan(*found, None, python)
     listing = hub.ask(models.endpoint(config.hub_endpoint), model.id, model.revision, config.hub_token)
     weights.check_names(model.id, (file.path for file in listing.files))
-    return Plan(*found, listing)
+    return Plan(*found, listing, python)
 
 
 def find_lock(config: Config) -> tuple[Lock, str]:
-    """Return the target's committed lock, or one resolved now; and which of both in words."""
+    """Return the target's committed lock, or one resolved now; and which of both in words.
+
+    Raises:
+        CollectError: there is no lock yet and none can be made: what is missing, or why the sources gave no answer.
+    """
     target = config.profile.target
     requirements = (config.checkout / "requirements.in").read_text(encoding="utf-8")
-    path = LOCKS / lock_name(target)
-    if path.is_file():
-        found = lock.parse(path.read_text(encoding="utf-8"), path.name)
-        if found.requirements_sha256 != lock.requirements_digest(requirements):
-            raise UsageError(f"{path.name}: requirements.in changed since", "resolve again: python -m bundle lock")
-        if not lock.misfits(found, target):
-            lock.check(found, target)
-            return found, f"bundle/locks/{path.name}"
-    return resolve.resolve(requirements, target, config.sources), "resolved now: no committed lock for this target"
+    found = lock.committed(LOCKS, requirements, target)
+    if found is not None:
+        return found[0], f"bundle/locks/{found[1].name}"
+    try:
+        return resolve.resolve(requirements, target, config.sources), "resolved now: no committed lock for this target"
+    except CollectError as error:
+        text = f"there is no lock for {lock.describe(target)} yet, and none can be made now: {error.message}"
+        raise CollectError(text, error.hint) from error
 
 
 def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -> tuple[pack.Written, Manifest]:
@@ -112,25 +120,18 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
     Raises:
         CollectError, IntegrityError, UsageError: as the steps say; then nothing is left under a final name.
     """
-    check_available(config)
     plan = make_plan(config)
     if plan.lock_origin.startswith("resolved"):
         progress.note(f"wheels for {lock.describe(config.profile.target)}: {plan.lock_origin}")
     with cache.locked():
         sources = wheels.ask([*plan.lock.wheels, *_model_wheels(config)], config.profile.target, config.sources)
         files = wheels.collect(plan.lock.wheels, config.profile.target, sources, progress)
+        python = interpreter.collect(config.profile.python, config.profile.target, progress)
         wheel_gate.check(list(zip(plan.lock.wheels, files, strict=True)), progress)
         fetched = collect_weights(config, plan, progress)
-    manifest, carried = assemble(config, plan, files, fetched)
+    manifest, carried = assemble(config, plan, files, python, fetched)
     install_sh = config.checkout / "installer" / "install.sh"
     return pack.write(manifest, carried, install_sh, keys, out, progress), manifest
-
-
-def check_available(config: Config) -> None:
-    """Refuse what cannot be collected yet, before anything is asked for."""
-    source = config.profile.python.source
-    if source != "host":
-        raise CollectError(f"[python] source {source!r}: cannot be carried yet", "rely on the server's: --python host")
 
 
 def _model_wheels(config: Config) -> list[Locked]:
@@ -142,7 +143,9 @@ def collect_weights(config: Config, plan: Plan, progress: Progress) -> Weights:
     """Fetch the model, or take it from the cache, and look at it."""
     model, target = config.profile.model, config.profile.target
     if plan.listing is not None:
-        folder = models.collect(plan.listing, models.endpoint(config.hub_endpoint), config.hub_token, progress)
+        folder = models.collect(
+            plan.listing, models.endpoint(config.hub_endpoint), config.hub_token, config.jobs, progress
+        )
         digests = {file.path: file.sha256 for file in plan.listing.files}
         commit = plan.listing.commit
     else:
@@ -155,7 +158,9 @@ def collect_weights(config: Config, plan: Plan, progress: Progress) -> Weights:
     return Weights(folder, digests, commit, weights.read_facts(model.id, folder, digests))
 
 
-def assemble(config: Config, plan: Plan, files: Sequence[Path], fetched: Weights) -> tuple[Manifest, list[Artifact]]:
+def assemble(
+    config: Config, plan: Plan, files: Sequence[Path], python: Interpreter | None, fetched: Weights
+) -> tuple[Manifest, list[Artifact]]:
     """Put everything in its place and describe it; nothing is written."""
     locked, checkout = plan.lock.wheels, config.checkout
     infos = artifacts.wheel_infos(locked, files)
@@ -163,6 +168,7 @@ def assemble(config: Config, plan: Plan, files: Sequence[Path], fetched: Weights
     carried = [
         artifacts.of_bytes(INSTALLER, installer_zip.make(checkout, libraries)),
         *artifacts.licences(infos, fetched.folder, fetched.digests, checkout / "LICENSE"),
+        *(interpreter.artifacts(python) if python else []),
         *artifacts.app(checkout),
         *artifacts.model(fetched.folder, fetched.digests),
         *artifacts.wheels(locked, files),
@@ -176,14 +182,14 @@ def assemble(config: Config, plan: Plan, files: Sequence[Path], fetched: Weights
         sequence=config.sequence,
         created=version.utc(config.epoch_s),
         target=profile.target,
-        python=Python(profile.python.source, ""),
+        python=Python(profile.python.source, python.version if python else ""),
         model=_model(profile, fetched),
         wheels=tuple(
             Wheel(wheel.name, wheel.version, f"payload/wheels/{wheel.file}", wheel.origin, info.license)
             for wheel, info in zip(locked, infos.values(), strict=True)
         ),
         files=tuple(sorted((artifact.entry for artifact in carried), key=lambda file: file.path.encode())),
-        requires=sizing.requirements(carried, infos.values(), fetched.facts),
+        requires=sizing.requirements(carried, [*infos.values(), *([python] if python else [])], fetched.facts),
     )
     # What the server would refuse is refused here.
     return Manifest.parse(manifest.render()), carried

@@ -1,21 +1,33 @@
 """What a ModelScope hub lists for a model: one small request, made before anything large is fetched.
 
 Out comes a Listing: the commit that the revision stands for, and every file with its size and digest. Fetching the
-files is the SDK's work, in bundle/models.py. Format: the hub's own, GET /api/v1/models/{id}/repo/files.
+files is bundle/models.py's. Format: the hub's own, GET /api/v1/models/{id}/repo/files.
 """
 
+import json
 import re
+import time
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
+from bundle.retry import Tries
 from bundle.sources import without_passwords
 from checksums.errors import CollectError, IntegrityError
 from checksums.layout import safe_path
+from checksums.manifest import MAX_SIZE_BYTES
 
-CONNECT_S, READ_S = 10, 30
+CONNECT_S, READ_S = 10, 20
+LISTING_TRIES = 3
+MAX_LISTING_BYTES = 32 << 20
+# The real hub cuts a listing there and does not say so (modelscope_hub, REPO_FILES_TRUNCATION_LIMIT).
+MAX_FILES = 3000
+NOTHING_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+HINT = "check the address (--hub-endpoint, MODELSCOPE_ENDPOINT), the proxy and the network"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # Hubs also write the beginning of a commit only, as git does.
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
@@ -55,22 +67,52 @@ def ask(endpoint: str, model_id: str, revision: str, token: str = "") -> Listing
     """
     url = f"{endpoint}/api/v1/models/{quote(model_id)}/repo/files"
     shown = without_passwords(url)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    parameters = {"Revision": revision, "Recursive": "True"}
-    hint = "check the address (--hub-endpoint, MODELSCOPE_ENDPOINT), the proxy and the network"
     try:
-        answer = requests.get(url, params=parameters, headers=headers, timeout=(CONNECT_S, READ_S))
-        body = answer.json() if answer.content else {}
-    except requests.exceptions.JSONDecodeError as error:
-        raise CollectError(f"{shown}: HTTP {answer.status_code}, and no hub's answer", hint) from error
+        status, data = _fetch(url, {"Revision": revision, "Recursive": "True"}, token)
+        body = json.loads(data) if data else {}
+    except requests.HTTPError as error:
+        raise CollectError(f"{shown}: {error} for revision {revision}", HINT) from error
     except requests.RequestException as error:
         text = f"the hub at {endpoint} does not answer: {_reason(error)}"
-        raise CollectError(without_passwords(text), hint) from error
-    if answer.status_code != 200 or not isinstance(body, dict) or body.get("Success") is False:
+        raise CollectError(without_passwords(text), HINT) from error
+    except (ValueError, RecursionError) as error:
+        raise CollectError(f"{shown}: HTTP {status}, and no hub's answer", HINT) from error
+    if status != 200 or not isinstance(body, dict) or body.get("Success") is False:
         said = body.get("Message") if isinstance(body, dict) else None
-        reason = f"HTTP {answer.status_code} for revision {revision}" + (f": {ascii(said)[:200]}" if said else "")
-        raise CollectError(f"{shown}: {reason}", hint)
+        reason = f"HTTP {status} for revision {revision}" + (f": {ascii(said)[:200]}" if said else "")
+        raise CollectError(f"{shown}: {reason}", HINT)
     return read(model_id, revision, body.get("Data"))
+
+
+def _fetch(url: str, parameters: dict[str, str], token: str) -> tuple[int, bytes]:
+    """Return status and body; resets, timeouts and 5xx are tried again, a refused connection is not."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    cookies = {"m_session_id": token} if token else {}
+    tries = Tries(LISTING_TRIES)
+    while True:
+        try:
+            with requests.get(
+                url, params=parameters, headers=headers, cookies=cookies, timeout=(CONNECT_S, READ_S), stream=True
+            ) as answer:
+                data = b"".join(_limited(answer))
+            if answer.status_code < 500:
+                return answer.status_code, data
+            failure: requests.RequestException = requests.HTTPError(f"HTTP {answer.status_code}")
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            failure = error
+            if any(isinstance(cause, NewConnectionError) for cause in _causes(error)):
+                raise
+        time.sleep(tries.pause_s(failure))
+
+
+def _limited(answer: requests.Response) -> list[bytes]:
+    chunks, size = [], 0
+    for chunk in answer.iter_content(1 << 16):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_LISTING_BYTES:
+            raise CollectError(f"{without_passwords(answer.url)}: a listing without end", HINT)
+    return chunks
 
 
 def read(model_id: str, revision: str, data: Any) -> Listing:
@@ -80,8 +122,16 @@ def read(model_id: str, revision: str, data: Any) -> Listing:
         raise CollectError(f"{model_id}: the hub's answer lists no files", "check the address (--hub-endpoint)")
     blobs = [raw for raw in raw_files if raw.get("Type", "blob") != "tree"]
     files = tuple(sorted((_file(model_id, raw) for raw in blobs), key=lambda file: file.path.encode()))
-    if not files or len({file.path for file in files}) != len(files):
+    paths = {file.path for file in files}
+    if not files or len(paths) != len(files):
         raise IntegrityError(f"{model_id}: the hub lists no files, or one of them twice", "ask the hub's owner")
+    if len(raw_files) >= MAX_FILES:
+        raise IntegrityError(
+            f"{model_id}: the hub lists {len(raw_files)} files, and no more", "no such model can be carried"
+        )
+    for path in sorted(paths):
+        if paths & set(map(str, PurePosixPath(path).parents)):
+            raise IntegrityError(f"{model_id}: {path}: the hub lists its folder as a file", "ask the hub's owner")
     return Listing(model_id, revision, commit_of(model_id, revision, data, blobs), files)
 
 
@@ -112,16 +162,27 @@ def _date(raw: dict[str, Any]) -> tuple[float, str]:
 def _file(model_id: str, raw: dict[str, Any]) -> HubFile:
     path = safe_path(str(raw.get("Path") or raw.get("Name") or ""))
     size, digest = raw.get("Size"), str(raw.get("Sha256") or "").lower()
-    if not SHA256.fullmatch(digest) or not isinstance(size, int) or size < 0:
+    if not SHA256.fullmatch(digest) or type(size) is not int or not 0 <= size <= MAX_SIZE_BYTES:
         raise IntegrityError(f"{model_id}: {path}: the hub lists no usable size and sha256", "ask the hub's owner")
+    if (digest == NOTHING_SHA256) != (size == 0):  # modelscope#1365
+        raise IntegrityError(
+            f"{model_id}: {path}: {size} bytes, but listed with another's sha256", "ask the hub's owner"
+        )
     return HubFile(path, size, digest)
 
 
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an error and what lies behind it, innermost last: requests wraps it several times."""
+    found = [error]
+    while True:
+        inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else None
+        behind = inner or getattr(error, "reason", None) or error.__context__
+        if not isinstance(behind, BaseException) or behind in found:
+            return found
+        found.append(error := behind)
+
+
 def _reason(error: BaseException) -> str:
-    """Return the innermost cause in one line: requests wraps it several times."""
-    while error.__context__ is not None or (error.args and isinstance(error.args[0], BaseException)):
-        inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error.__context__
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    return str(error).rpartition(": ")[2] or type(error).__name__
+    """Return the innermost cause in one line."""
+    last = _causes(error)[-1]
+    return str(last).rpartition(": ")[2] or type(last).__name__

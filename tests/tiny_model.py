@@ -1,10 +1,14 @@
 """A very small Qwen2 with random weights and a real tokenizer: what a hub would publish, in a few hundred kilobytes.
 
 Run as a program, it writes the model into a folder; `make` does that in a process of its own, because it needs torch.
+`write_large` writes one of any size that no torch has to make: it is carried, and never loaded.
 """
 
 from __future__ import annotations
 
+import json
+import random
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +25,37 @@ def make(folder: Path) -> Path:
     command = [sys.executable, __file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def safetensors(tensors: dict[str, tuple[str, list[int], bytes]], metadata: dict[str, str] | None = None) -> bytes:
+    """Return a safetensors file: name -> (dtype, shape, data), one behind the other."""
+    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    position = 0
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [position, position + len(data)]}
+        position += len(data)
+    raw = json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + b"".join(data for _, _, data in tensors.values())
+
+
+def write_large(folder: Path, sizes: list[int]) -> Path:
+    """Write a model of random shards, so many bytes each, with what belongs to it; `folder` is returned."""
+    chosen = random.Random(0)
+    weight_map = {}
+    for number, size in enumerate(sizes, 1):
+        name = f"model-{number:05}-of-{len(sizes):05}.safetensors"
+        tensors = {f"model.layers.{number}.weight": ("U8", [size], chosen.randbytes(size))}
+        (folder / name).write_bytes(safetensors(tensors, {"format": "pt"}))
+        weight_map |= dict.fromkeys(tensors, name)
+    index = {"metadata": {"total_size": sum(sizes)}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    config = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 64, "num_hidden_layers": 2}
+    (folder / "config.json").write_text(json.dumps({**config, "num_attention_heads": 4, "vocab_size": 320}))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 0]}))
+    (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": {}}}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": CHATML}))
+    (folder / "LICENSE").write_text("Made for a test. Do with it what you like.\n")
     return folder
 
 
