@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundle import cache, fetch, interpreter_gate, pins
+from bundle.artifacts import Artifact, of_bytes
 from bundle.profiles import PythonChoice
 from bundle.progress import Progress
 from checksums.errors import IntegrityError, UsageError
 from checksums.hashing import sha256_file
+from checksums.layout import INTERPRETER_FOLDER
 from checksums.manifest import Target
 
 # install.sh reads the tar header's 100 bytes for payload/python/NAME.
@@ -80,6 +82,12 @@ def collect(choice: PythonChoice, target: Target, progress: Progress) -> Interpr
     if choice.source == "standalone":
         return _standalone(pins.find(target), target, progress)
     return _own(choice, target) if choice.source == "archive" else None
+
+
+def artifacts(found: Interpreter) -> list[Artifact]:
+    """Return the archive and its licences as they stand in a bundle."""
+    texts = [of_bytes(f"licenses/python/{path}", text) for path, text in sorted(found.license_texts.items())]
+    return [Artifact(f"{INTERPRETER_FOLDER}{found.name}", found.file, found.size_bytes, found.sha256), *texts]
 
 
 def _standalone(pin: pins.Pin, target: Target, progress: Progress) -> Interpreter:

@@ -51,6 +51,7 @@ def planned(config: Config, plan: Plan) -> dict[str, Any]:
     return {
         "name": config.name,
         "target": vars(target),
+        "python": planned_python(config, plan),
         "model": {
             "source": model.source,
             "id": model.id,
@@ -62,9 +63,43 @@ def planned(config: Config, plan: Plan) -> dict[str, Any]:
             "files": files,
         },
         "lock": plan.lock_origin,
+        "requirements": list(plan.requirements),
         "size": total_bytes(plan.lock.wheels),
         "wheels": wheels,
+        **_total(config, plan),
     }
+
+
+def _total(config: Config, plan: Plan) -> dict[str, Any]:
+    """Return what is carried together, and the parts whose size nobody has told yet."""
+    sizes = {
+        "wheels": min((wheel.size_bytes for wheel in plan.lock.wheels), default=0) and total_bytes(plan.lock.wheels),
+        "model": model_bytes(config, plan),
+    }
+    if plan.python is not None:
+        sizes["python"] = plan.python.size_bytes
+    return {"total_size": sum(sizes.values()), "unknown_sizes": [name for name, value in sizes.items() if not value]}
+
+
+def planned_python(config: Config, plan: Plan) -> dict[str, Any]:
+    """Return what `plan --json` says of the interpreter; of the server's own only that it is that."""
+    if plan.python is None:
+        return {"source": config.profile.python.source}
+    found = plan.python
+    return {
+        "source": found.source,
+        "version": found.version,
+        "file": found.name,
+        "sha256": found.sha256,
+        "size": found.size_bytes,
+        "from": found.origin,
+    }
+
+
+def _python_text(report: dict[str, Any]) -> str:
+    if report["source"] == "host":
+        return "the server's own"
+    return f"{report['version']}, {report['file']}, {size(report['size'])} ({report['source']})"
 
 
 def model_bytes(config: Config, plan: Plan) -> int:
@@ -81,13 +116,22 @@ def plan_text(report: dict[str, Any]) -> str:
     lines = [
         f"bundle   {report['name']}",
         f"target   Python {target['python']}, {target['platform']}, glibc {target['glibc']}",
+        f"python   {_python_text(report['python'])}",
         f"model    {model['id']} {model['revision']}{commit} from {model['source']}, {size(model['size'])}",
         f"licence  {model['license']}{'' if model['commercial_use'] else ' ' + NO_COMMERCIAL_USE}",
         f"wheels   {len(report['wheels'])}, {size(report['size'])} ({report['lock']})",
+        f"proof    each of the {len(report['requirements'])} requirements, and all that they need, has a wheel for it",
+        f"total    {size(report['total_size'])}{_unknown(report)}",
     ]
     lines += [f"  {file['path']}  {size(file['size'])}" for file in model["files"]]
     lines += [f"  {wheel['file']}  {size(wheel['size'])}  {wheel['origin']}" for wheel in report["wheels"]]
     return "\n".join(lines)
+
+
+def _unknown(report: dict[str, Any]) -> str:
+    names = report["unknown_sizes"]
+    asked = " (the hub was not asked: --ask-hub)" if "model" in names and report["model"]["source"] != "package" else ""
+    return f", and the {' and the '.join(names)}, of unknown size{asked}" if names else ""
 
 
 def manifest_text(manifest: Manifest, with_files: bool, with_licences: bool) -> str:
