@@ -1,12 +1,13 @@
 """A profile -> a plan -> a bundle: the list of steps, from asking hub and index to the tarball under its final name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundle import (
     artifacts,
     cache,
+    closure,
     demo_model,
     hub,
     installer_zip,
@@ -60,8 +61,11 @@ class Config:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be carried. `listing` is what the hub lists; None for a model out of a package. `python` is the
-    interpreter; None for the server's own."""
+    """What will be carried.
+
+    `listing` is what the hub lists; None where there is no hub, or it was not asked. `python` is the interpreter; None
+    for the server's own. `requirements` are those that count on the target, all of them satisfied by the lock.
+    """
 
     lock: Lock
     lock_origin: str
@@ -70,6 +74,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
+    requirements: tuple[str, ...] = ()
 class Weights:
     """A fetched model: its folder, path -> SHA-256 of each file, the commit it is, and what it is like."""
 
@@ -79,21 +84,26 @@ class Weights:
     facts: Facts
 
 
-def make_plan(config: Config) -> Plan:
-    """Decide what will be carried; asks the hub for its listing and fetches no payload.
+def make_plan(config: Config, asks_hub: bool = True) -> Plan:
+    """Decide what will be carried; fetches no payload. Without `asks_hub`, a committed lock is all that it needs.
 
     Raises:
-        CollectError: the hub or, where there is no committed lock, the index gives no answer.
+        CollectError: the hub or, where there is no committed lock, the index gives no answer, or not everything.
         IntegrityError: the model is of a kind that Ferry does not carry.
     """
     model = config.profile.model
     python = interpreter.plan(config.profile.python, config.profile.target)
     found = find_lock(config)
-    if not isinstance(model, HubModel):
-        return Plan(*found, None, python)
+    plan = Plan(*found, None, python, tuple(map(str, closure.applying(_requirements(config), config.profile.target))))
+    if not isinstance(model, HubModel) or not asks_hub:
+        return plan
     listing = hub.ask(models.endpoint(config.hub_endpoint), model.id, model.revision, config.hub_token)
     weights.check_names(model.id, (file.path for file in listing.files))
-    return Plan(*found, listing, python)
+    return replace(plan, listing=listing)
+
+
+def _requirements(config: Config) -> list[str]:
+    return closure.requirements((config.checkout / "requirements.in").read_text(encoding="utf-8"))
 
 
 def find_lock(config: Config) -> tuple[Lock, str]:

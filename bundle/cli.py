@@ -15,11 +15,12 @@ from typing import Any, NoReturn
 import click
 
 from bundle import build as building
-from bundle import profiles, reports, sources, version
+from bundle import delta, media, profiles, reports, sources, version
 from bundle.build import Config
 from bundle.cli_common import Command, everywhere
 from bundle.cli_lock import lock_command
 from bundle.cli_look import inspect, profiles_command, verify
+from bundle.cli_media import SIZE_HELP, join, split
 from checksums.errors import FerryError, UsageError
 from checksums.layout import MAX_TOP_BYTES
 from checksums.manifest import NAME
@@ -126,14 +127,23 @@ def cli() -> None:
 @_inputs
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the bundle goes.")
 @click.option("--sign-key", "keys", multiple=True, type=click.Path(path_type=Path), help="An SSH private key.")
+@click.option("--base", type=click.Path(path_type=Path), help="A server's `ferry inventory`: leave out what it has.")
+@click.option("--split", "part_bytes", type=media.parse_size, metavar="SIZE", help=SIZE_HELP)
 @everywhere
-def build(out: Path, keys: tuple[Path, ...], as_json: bool, **inputs: Any) -> None:
+def build(
+    out: Path, keys: tuple[Path, ...], base: Path | None, part_bytes: int | None, as_json: bool, **inputs: Any
+) -> None:
     """Collect wheels and weights and write the bundle.
 
     Example: python -m bundle build --profile demo --out dist --sign-key ~/.ssh/id_ed25519
+
+    Only what one server lacks: python -m bundle build --profile demo --out delta --base inventory.json
     """
     progress = click.get_current_context().obj
-    written, manifest = building.build(_config(**inputs), keys, out, progress)
+    config = replace(_config(**inputs), base=delta.read(base) if base else None, part_bytes=part_bytes)
+    written, manifest = building.build(config, keys, out, progress)
+    if config.base and config.sequence <= config.base.sequence:
+        progress.note(f"that server took sequence {config.base.sequence}: it will not take this {config.sequence}")
     if not keys:
         progress.note("the bundle is not signed: servers refuse it unless told --insecure-unsigned")
     click.echo(
@@ -143,16 +153,19 @@ def build(out: Path, keys: tuple[Path, ...], as_json: bool, **inputs: Any) -> No
 
 @cli.command()
 @_inputs
+@click.option("--ask-hub", is_flag=True, help="List the model's files too; --hub-endpoint implies it.")
 @everywhere
-def plan(as_json: bool, **inputs: Any) -> None:
+def plan(ask_hub: bool, as_json: bool, **inputs: Any) -> None:
     """Say what a bundle would carry, from where, and how large; fetches no payload.
+
+    Needs no network where the target has a committed lock, and proves that every requirement has a wheel.
 
     Example: python -m bundle plan --profile qwen1.5-0.5b-chat
     """
     config = _config(**inputs)
-    report = reports.planned(config, building.make_plan(config))
+    report = reports.planned(config, building.make_plan(config, ask_hub or bool(config.hub_endpoint)))
     click.echo(reports.as_json(report) if as_json else reports.plan_text(report))
 
 
-for _command in (inspect, lock_command, profiles_command, verify):
+for _command in (inspect, join, lock_command, profiles_command, split, verify):
     cli.add_command(_command)

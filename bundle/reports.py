@@ -8,6 +8,7 @@ from bundle.build import NO_COMMERCIAL_USE, Config, Plan
 from bundle.lock import total_bytes
 from bundle.pack import Written
 from bundle.profiles import PackageModel
+from checksums import parts
 from checksums.manifest import Manifest
 
 
@@ -25,8 +26,8 @@ def size(size_bytes: int) -> str:
 
 
 def paths(written: Written) -> list[Path]:
-    """Return the files of a finished bundle, the tarball first."""
-    return [written.tarball, *written.others]
+    """Return the files of a finished bundle, the tarball or its parts first."""
+    return [*written.bundle, *written.others]
 
 
 def built(written: Written, manifest: Manifest) -> dict[str, Any]:
@@ -37,7 +38,9 @@ def built(written: Written, manifest: Manifest) -> dict[str, Any]:
         "name": manifest.name,
         "version": manifest.version,
         "sequence": manifest.sequence,
-        "size_bytes": written.tarball.stat().st_size,
+        "parts": [str(path) for path in written.bundle if parts.is_part(path)],
+        "size_bytes": sum(path.stat().st_size for path in written.bundle),
+        "left_out": len(manifest.base.files) if manifest.base else 0,
     }
 
 
@@ -77,7 +80,7 @@ def _total(config: Config, plan: Plan) -> dict[str, Any]:
         "model": model_bytes(config, plan),
     }
     if plan.python is not None:
-        sizes["python"] = plan.python.size_bytes
+        sizes["interpreter"] = plan.python.size_bytes
     return {"total_size": sum(sizes.values()), "unknown_sizes": [name for name, value in sizes.items() if not value]}
 
 
@@ -120,7 +123,7 @@ def plan_text(report: dict[str, Any]) -> str:
         f"model    {model['id']} {model['revision']}{commit} from {model['source']}, {size(model['size'])}",
         f"licence  {model['license']}{'' if model['commercial_use'] else ' ' + NO_COMMERCIAL_USE}",
         f"wheels   {len(report['wheels'])}, {size(report['size'])} ({report['lock']})",
-        f"proof    each of the {len(report['requirements'])} requirements, and all that they need, has a wheel for it",
+        f"proof    {len(report['requirements'])} requirements and all that they need: a wheel each that fits the target",
         f"total    {size(report['total_size'])}{_unknown(report)}",
     ]
     lines += [f"  {file['path']}  {size(file['size'])}" for file in model["files"]]
@@ -132,6 +135,16 @@ def _unknown(report: dict[str, Any]) -> str:
     names = report["unknown_sizes"]
     asked = " (the hub was not asked: --ask-hub)" if "model" in names and report["model"]["source"] != "package" else ""
     return f", and the {' and the '.join(names)}, of unknown size{asked}" if names else ""
+
+
+def delta_text(manifest: Manifest) -> str:
+    """Return what a delta leaves out; "" for a full bundle."""
+    if manifest.base is None:
+        return ""
+    left_out = set(manifest.base.files)
+    bytes_left_out = sum(file.size for file in manifest.files if file.path in left_out)
+    amount = f"{len(left_out)} of {len(manifest.files)} files, {size(bytes_left_out)}"
+    return f"on {manifest.base.release}: leaves out {amount}; a server that lacks one of them refuses it"
 
 
 def manifest_text(manifest: Manifest, with_files: bool, with_licences: bool) -> str:
@@ -147,6 +160,8 @@ def manifest_text(manifest: Manifest, with_files: bool, with_licences: bool) -> 
         f"{len(manifest.wheels)} wheels",
         f"requires  {size(requires.disk_bytes)} on disk, {size(requires.ram_bytes)} of memory",
     ]
+    if manifest.base:
+        lines.append(f"delta     {delta_text(manifest)}")
     if with_licences:
         lines += [f"  {wheel.name} {wheel.version}: {wheel.license}" for wheel in manifest.wheels]
     if with_files:

@@ -1,64 +1,45 @@
-"""Requirements -> Lock: uv resolves them for the target, on any build host, and names one wheel for each.
+"""Requirements -> Lock, on any build host; and where the wheels of a lock can be had.
 
-pip evaluates markers for the host that it runs on (pypa/pip#4289); uv does it for the target. CPU torch: from the
-configured sources where they offer it, else from PyTorch's own CPU index, whose address uv knows.
+CPU torch: from the configured sources where they offer it, else from PyTorch's own CPU index, whose address uv knows.
 """
 
-import os
-import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from dataclasses import replace
 
-from bundle import targets
-from bundle.lock import Lock, Locked, check, describe, requirements_digest
-from bundle.sources import Sources, without_passwords
-from checksums import process
+from bundle import lock
+from bundle.lock import Lock, Locked
+from bundle.missing import MissingError, find_missing, lacks_torch
+from bundle.resolver import NoSolutionError, Offer, Question, ask, ask_needs
+from bundle.sources import Sources
 from checksums.errors import CollectError
 from checksums.manifest import Target
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-# An index that does not answer must fail well within a minute; one that answers slowly may take its time.
-PATIENCE = {"UV_HTTP_TIMEOUT": "20", "UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
-TIMEOUT_S = 600.0
-TORCH_BACKEND = ["--torch-backend", "cpu"]
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A wheel that a source offers, and that source's index address where it is not a configured one."""
-
-    wheel: Locked
-    extra_index: str
-
 
 def resolve(requirements: str, target: Target, sources: Sources) -> Lock:
-    """Return the wheels that satisfy `requirements` (pip's syntax) on `target`.
+    """Return the wheels that satisfy `requirements` (pip's syntax) on `target`, proved to be complete.
 
     Raises:
-        CollectError: the sources cannot be reached or do not offer everything; the message is the resolver's.
+        MissingError: the sources have no wheel for some requirement or dependency; all of these are named.
+        CollectError: the sources cannot be reached, or what they offer contradicts itself; the message is uv's.
     """
-    wheels = tuple(offer.wheel for offer in _ask(requirements, target, sources, []))
-    lock = Lock(requirements_digest(requirements), wheels)
-    check(lock, target)
-    return lock
+    question, offers = _answer(Question(requirements, target, sources))
+    needs = ask_needs(question, [offer.wheel for offer in offers])
+    wheels = tuple(replace(offer.wheel, needs=needs[offer.wheel.name]) for offer in offers)
+    made = Lock(lock.requirements_digest(requirements), wheels)
+    lock.check(made, target)
+    lock.prove(made, requirements, target)
+    return made
 
 
 def locate(wheels: Sequence[Locked], target: Target, sources: Sources) -> Sources:
     """Ask the sources for exactly these wheels, before any is fetched; return the sources that together have them.
 
     Raises:
-        CollectError: a source cannot be reached, or a wheel of the lock is not offered; all of those are named.
+        CollectError: a source cannot be reached, or wheels of the lock are not offered; all of those are named.
     """
     pins = "".join(f"{wheel.name}=={wheel.version}\n" for wheel in wheels)
-    offers = {offer.wheel.name: offer for offer in _ask(pins, target, sources, ["--no-deps"])}
+    _, found = _answer(Question(pins, target, sources, is_alone=True))
+    offers = {offer.wheel.name: offer for offer in found}
     lost = [wheel.file for wheel in wheels if offers[wheel.name].wheel.sha256 != wheel.sha256]
     if lost:
         raise CollectError(
@@ -70,79 +51,29 @@ def locate(wheels: Sequence[Locked], target: Target, sources: Sources) -> Source
     return sources
 
 
-def _ask(requirements: str, target: Target, sources: Sources, options: list[str]) -> list[Offer]:
+def _answer(question: Question) -> tuple[Question, list[Offer]]:
+    """Ask the configured sources, and PyTorch's index as well where it is torch that they lack."""
     try:
-        return _compile(requirements, target, sources, options)
-    except CollectError as error:
-        if "torch" not in error.message:
-            raise
-        first = error
+        return question, ask(question)
+    except NoSolutionError as error:
+        if not lacks_torch(question):
+            raise _complete(question, error) from error
+        unsolved = error
+    with_torch = replace(question, with_torch_index=True)
     try:
-        return _compile(requirements, target, sources, [*options, *TORCH_BACKEND])
+        return with_torch, ask(with_torch)
+    except NoSolutionError as error:
+        raise _complete(with_torch, error) from error
     except CollectError as error:
-        pin = next((line for line in requirements.splitlines() if line.startswith("torch==")), "torch")
-        raise CollectError(
-            f"{pin}: no configured source offers it for {describe(target)}, and PyTorch's CPU index gave no answer:\n"
-            f"{first.message}\n{error.message}",
-            f"set PIP_FIND_LINKS=FOLDER, with torch-…+cpu-{targets.abi(target)}-…_{target.platform}.whl in that folder",
-        ) from error
+        note = f"\nand PyTorch's own CPU index gave no answer: {error.message}"
+        raise _complete(question, unsolved, note) from error
 
 
-def _compile(requirements: str, target: Target, sources: Sources, options: list[str]) -> list[Offer]:
-    arguments, environment = sources.for_uv()
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--no-config", "--quiet", "--format", "pylock.toml"]
-    command += ["--python-version", target.python, "--python-platform", targets.uv_platform(target)]
-    command += ["--python", sys.executable, "--only-binary", ":all:", "--index-strategy", "unsafe-best-match"]
-    with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
-        wanted, answer = Path(folder, "requirements.in"), Path(folder, "pylock.toml")
-        wanted.write_text(requirements, encoding="utf-8")
-        done = process.run(
-            [*command, *arguments, *options, "--output-file", answer, wanted],
-            env={**os.environ, **PATIENCE, **environment},
-            timeout_s=TIMEOUT_S,
-            check=False,
-        )
-        if done.returncode != 0:
-            text = without_passwords(done.stderr.decode(errors="replace")).strip().replace(str(wanted), "requirements")
-            raise CollectError(f"the wheels cannot be resolved:\n{text}", "check: pip config list, and the network")
-        return _offers(tomllib.loads(answer.read_text(encoding="utf-8")), target, sources)
-
-
-def _offers(pylock: dict[str, Any], target: Target, sources: Sources) -> list[Offer]:
-    """Read PEP 751; keep the best wheel of each package."""
-    offers = []
-    for package in pylock.get("packages", []):
-        ranked = [(targets.rank(_file_name(raw), target), raw) for raw in package.get("wheels", [])]
-        fitting = [(rank, _file_name(raw), raw) for rank, raw in ranked if rank is not None]
-        if not fitting:
-            raise CollectError(
-                f"{package['name']}: no wheel for {describe(target)}", "wheels only: nothing is compiled"
-            )
-        raw = min(fitting, key=lambda entry: entry[:2])[2]
-        offers.append(_offer(package, raw, sources))
-    return sorted(offers, key=lambda offer: offer.wheel.name)
-
-
-def _offer(package: dict[str, Any], raw: dict[str, Any], sources: Sources) -> Offer:
-    url = str(raw.get("url") or raw.get("path"))
-    wheel = Locked(
-        name=package["name"],
-        version=package["version"],
-        file=_file_name(raw),
-        sha256=raw["hashes"]["sha256"],
-        size_bytes=raw.get("size") or _local_size(url),
-        origin=sources.origin_of(url),
-    )
-    index = str(package.get("index", "")).rstrip("/")
-    known = {place.rstrip("/") for place in (sources.index_url, *sources.extra_index_urls)}
-    return Offer(wheel, index if "torch" in wheel.name and index not in known else "")
-
-
-def _file_name(raw: dict[str, Any]) -> str:
-    return unquote(urlsplit(str(raw.get("url") or raw.get("path"))).path).rpartition("/")[2]
-
-
-def _local_size(url: str) -> int:
-    """Return a local file's size; 0 where the index did not say, which `plan` calls unknown."""
-    path = Path(unquote(urlsplit(url).path))
-    return path.stat().st_size if urlsplit(url).scheme in {"", "file"} and path.is_file() else 0
+def _complete(question: Question, error: NoSolutionError, note: str = "") -> CollectError:
+    """Return the error that names everything that is missing; uv's own where nothing is, and it is a contradiction."""
+    missing, rest = find_missing(question, error)
+    if not missing:
+        return CollectError(f"the wheels cannot be resolved:\n{error.message}", error.hint)
+    if rest is not None:
+        note = f"\nand of the others:\n{rest.message}{note}"
+    return MissingError(missing, question.target, note)

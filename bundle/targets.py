@@ -7,6 +7,7 @@ compatibility tags"; manylinux_2_N and its older names: PEP 600.
 import platform
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -47,8 +48,15 @@ def abi(target: Target) -> str:
 
 
 def lock_name(target: Target) -> str:
-    """Return the file name of a target's lock, for example cp311-x86_64.txt."""
-    return f"{abi(target)}-{target.platform}.txt"
+    """Return the file name of a target's lock, for example cp311-x86_64-glibc2.28.txt."""
+    return f"{abi(target)}-{target.platform}-glibc{target.glibc}.txt"
+
+
+def lock_names(target: Target) -> list[str]:
+    """Return the locks that may do for a target: its own, those for an older glibc, those for a newer one."""
+    place = GLIBCS.index(target.glibc)
+    glibcs = [target.glibc, *reversed(GLIBCS[:place]), *GLIBCS[place + 1 :]]
+    return [lock_name(replace(target, glibc=glibc)) for glibc in glibcs]
 
 
 def uv_platform(target: Target) -> str:

@@ -93,6 +93,6 @@ def test_a_plan_comes_from_the_committed_lock(tmp_path: Path) -> None:
     fixed = demo.replace('python = "this"', 'python = "3.11"').replace('platform = "this"', 'platform = "x86_64"')
     (tmp_path / "mine.toml").write_text(fixed)
     plan = json.loads(run("plan", "--profile", str(tmp_path / "mine.toml"), "--json").stdout)
-    assert plan["lock"] == "bundle/locks/cp311-x86_64.txt"
+    assert plan["lock"] == "bundle/locks/cp311-x86_64-glibc2.28.txt"
     assert plan["model"]["size"] == 92_871_040
     assert {"torch", "flask", "uv"} <= {wheel["file"].partition("-")[0] for wheel in plan["wheels"]}
