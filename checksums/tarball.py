@@ -6,11 +6,12 @@ size does not fit ustar has a pax header before it, with `path` and `size` alone
 Format: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Interchange Format".
 """
 
+import io
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from checksums.errors import IntegrityError
-from checksums.hashing import OnBytes, Sink, copy_hashing
+from checksums.hashing import OnBytes, Range, Sink, copy_hashing
 from checksums.layout import safe_path
 
 BLOCK = 512
@@ -130,11 +131,24 @@ class TarReader:
     def copy_to(self, target: Sink, on_bytes: OnBytes | None = None) -> str:
         """Copy the current member to `target` and return its SHA-256 in hexadecimal."""
         digest = copy_hashing(self.stream, target, self.left, on_bytes)
+        self._end_member()
+        return digest
+
+    def skip(self) -> Range:
+        """Pass over the current member of a stream that can seek; return where it is, for others to read."""
+        place = Range(self.stream.tell(), self.left)
+        if self.left:
+            # Seeking goes past any end; the last byte has to be there.
+            self.stream.seek(self.left - 1, io.SEEK_CUR)
+            self._exactly(1)
+        self._end_member()
+        return place
+
+    def _end_member(self) -> None:
         self.left = 0
         if any(self._exactly(self.padding)):
             raise IntegrityError("padding that is not zero", RECOPY)
         self.padding = 0
-        return digest
 
     def _announced(self, first: bytes) -> tuple[str, int, str, bytes]:
         name, size, mode, kind = _fields(first)
