@@ -8,6 +8,7 @@ from bundle import (
     artifacts,
     cache,
     closure,
+    delta,
     demo_model,
     hub,
     installer_zip,
@@ -23,6 +24,7 @@ from bundle import (
     wheels,
 )
 from bundle.artifacts import Artifact
+from bundle.components import NO_COMMERCIAL_USE
 from bundle.hub import Listing
 from bundle.interpreter import Interpreter
 from bundle.lock import Lock, Locked
@@ -31,12 +33,11 @@ from bundle.progress import Progress
 from bundle.sources import Sources
 from bundle.weights import Facts
 from checksums.errors import CollectError
+from checksums.inventory import Inventory
 from checksums.layout import FORMAT, INSTALLER
 from checksums.manifest import Manifest, Model, Python, Wheel
 
 LOCKS = Path(__file__).parent / "locks"
-# Said in the manifest's licence line, so that the installer and `inspect --licenses` need no list of licences.
-NO_COMMERCIAL_USE = "(no commercial use)"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Config:
     hub_endpoint: str = ""
     hub_token: str = ""
     jobs: int = models.JOBS
+    base: Inventory | None = None
+    part_bytes: int | None = None
     checkout: Path = version.CHECKOUT
 
     @property
@@ -71,10 +74,10 @@ class Plan:
     lock_origin: str
     listing: Listing | None
     python: interpreter.Planned | None = None
+    requirements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-    requirements: tuple[str, ...] = ()
 class Weights:
     """A fetched model: its folder, path -> SHA-256 of each file, the commit it is, and what it is like."""
 
@@ -140,8 +143,10 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
         wheel_gate.check(list(zip(plan.lock.wheels, files, strict=True)), progress)
         fetched = collect_weights(config, plan, progress)
     manifest, carried = assemble(config, plan, files, python, fetched)
+    if config.base:
+        manifest, carried = delta.leave_out(manifest, carried, config.base)
     install_sh = config.checkout / "installer" / "install.sh"
-    return pack.write(manifest, carried, install_sh, keys, out, progress), manifest
+    return pack.write(manifest, carried, install_sh, keys, out, progress, config.part_bytes), manifest
 
 
 def _model_wheels(config: Config) -> list[Locked]:
@@ -177,7 +182,7 @@ def assemble(
     libraries = [wheels.stored(plan.lock.wheel(name)) for name in installer_zip.LIBRARIES]
     carried = [
         artifacts.of_bytes(INSTALLER, installer_zip.make(checkout, libraries)),
-        *artifacts.licences(infos, fetched.folder, fetched.digests, checkout / "LICENSE"),
+        *artifacts.licences(infos, fetched.folder, fetched.digests, checkout),
         *(interpreter.artifacts(python) if python else []),
         *artifacts.app(checkout),
         *artifacts.model(fetched.folder, fetched.digests),
@@ -201,6 +206,7 @@ def assemble(
         files=tuple(sorted((artifact.entry for artifact in carried), key=lambda file: file.path.encode())),
         requires=sizing.requirements(carried, [*infos.values(), *([python] if python else [])], fetched.facts),
     )
+    manifest, carried = artifacts.with_sbom(manifest, carried, checkout)
     # What the server would refuse is refused here.
     return Manifest.parse(manifest.render()), carried
 

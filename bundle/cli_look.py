@@ -10,11 +10,11 @@ from installer.verify import Trust
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", metavar="BUNDLE|PART...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--files", is_flag=True, help="List the files.")
 @click.option("--licenses", is_flag=True, help="List the licences.")
 @everywhere
-def inspect(bundle: Path, files: bool, licenses: bool, as_json: bool) -> None:
+def inspect(bundle: tuple[Path, ...], files: bool, licenses: bool, as_json: bool) -> None:
     """Show what a bundle says of itself; proves nothing (see verify).
 
     Example: python -m bundle inspect dist/ferry-demo-0.1.0-x86_64.tar --licenses
@@ -27,11 +27,11 @@ def inspect(bundle: Path, files: bool, licenses: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", metavar="BUNDLE|PART...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--allowed-signers", type=click.Path(path_type=Path), help="Whose signatures count.")
 @click.option("--insecure-unsigned", is_flag=True, help="Take a bundle that nobody signed.")
 @everywhere
-def verify(bundle: Path, allowed_signers: Path | None, insecure_unsigned: bool, as_json: bool) -> None:
+def verify(bundle: tuple[Path, ...], allowed_signers: Path | None, insecure_unsigned: bool, as_json: bool) -> None:
     """Check a bundle's signature and every byte, with the code that the server runs.
 
     Example: python -m bundle verify dist/ferry-demo-0.1.0-x86_64.tar --allowed-signers dist/allowed_signers
@@ -39,11 +39,14 @@ def verify(bundle: Path, allowed_signers: Path | None, insecure_unsigned: bool, 
     trust = Trust(allowed_signers, insecure_unsigned)
     verified = inspection.verify(bundle, trust, click.get_current_context().obj)
     signers = list(verified.signers)
-    report = {"ok": True, "name": verified.manifest.name, "files": len(verified.digests), "signers": signers}
+    manifest, count = verified.manifest, len(verified.digests)
+    left_out = len(verified.left_out)
+    report = {"ok": True, "name": manifest.name, "files": count, "left_out": left_out, "signers": signers}
     said = f"signed by {', '.join(signers)}" if signers else "NOT SIGNED"
-    click.echo(
-        reports.as_json(report) if as_json else f"{bundle.name}: {len(verified.digests)} files are whole; {said}"
-    )
+    text = f"{manifest.name}.tar: {count} files are whole; {said}"
+    if left_out:
+        text += f"\na delta {reports.delta_text(manifest)}"
+    click.echo(reports.as_json(report) if as_json else text)
 
 
 @click.command("profiles")

@@ -5,31 +5,35 @@ byte is read once: it is hashed while it is copied and compared with the digest 
 """
 
 import io
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from bundle import media
 from bundle.artifacts import Artifact, of_bytes
 from bundle.progress import Bar, Progress
 from checksums import signature, sums
-from checksums.errors import IntegrityError, UsageError
+from checksums.errors import IntegrityError
 from checksums.layout import MANIFEST, SUMS, member_order, signature_name
 from checksums.manifest import Manifest
-from checksums.tarball import TarWriter
+from checksums.tarball import BLOCK, TarWriter, header
 
 BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Written:
-    """The files of a finished bundle: the tarball, and what lies beside it."""
+    """The files of a finished bundle: the tarball, or its parts and their list; and what lies beside it."""
 
-    tarball: Path
+    bundle: tuple[Path, ...]
     others: tuple[Path, ...]
+
+    @property
+    def tarball(self) -> Path:
+        """The tarball, or its first part: what a command is given."""
+        return self.bundle[0]
 
 
 def write(
@@ -39,26 +43,33 @@ def write(
     keys: Sequence[Path],
     out: Path,
     progress: Progress,
+    part_bytes: int | None = None,
 ) -> Written:
     """Write the tarball, install.sh and, with keys, its signature and allowed_signers into `out`.
 
+    With `part_bytes` the tarball is written as parts of that size, never as a whole.
+
     Raises:
         IntegrityError: a file changed since its digest was taken.
-        UsageError: a key cannot sign, or `out` cannot be written.
+        UsageError: a key cannot sign, `out` cannot be written, or there would be too many parts.
     """
     by_path = {artifact.path: artifact for artifact in [*artifacts, of_bytes(MANIFEST, manifest.render())]}
     sums_bytes = sums.render({path: artifact.sha256 for path, artifact in by_path.items()})
     signatures = [signature.sign(sums_bytes, key) for key in keys]
     script = install_sh.read_bytes()
-    with _workshop(out) as folder:
-        with (folder / f"{manifest.name}.tar").open("wb", buffering=BUFFER_BYTES) as stream:
+    if part_bytes:
+        head = {SUMS: len(sums_bytes)} | {signature_name(n): len(data) for n, data in enumerate(signatures, 1)}
+        sizes = head | {path: artifact.size_bytes for path, artifact in by_path.items()}
+        media.check_count(_tar_bytes(manifest.name, sizes), part_bytes)
+    with media.workshop(out, ".building-") as folder:
+        with media.writing(folder / f"{manifest.name}.tar", part_bytes, BUFFER_BYTES) as stream:
             _write_tar(stream, manifest.name, sums_bytes, signatures, by_path, progress)
         (folder / "install.sh").write_bytes(script)
         if keys:
             (folder / "install.sh.sig").write_bytes(signature.sign(script, keys[0]))
             lines = sorted({signature.allowed_signers_line(key) for key in keys})
             (folder / "allowed_signers").write_text("".join(lines), encoding="ascii")
-        return _publish(folder, out)
+        return _publish(folder, out, f"{manifest.name}.tar")
 
 
 def _write_tar(
@@ -101,33 +112,34 @@ def _opened(artifact: Artifact) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, file)
 
 
-@contextmanager
-def _workshop(out: Path) -> Iterator[Path]:
-    """Yield a fresh folder inside `out`, on its file system; it is gone afterwards, whatever happened."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".building-", dir=out)
-    except OSError as error:
-        raise UsageError(f"{out}: {error.strerror}", "give a folder that can be written: --out DIR") from error
-    with folder as name:
-        yield Path(name)
+def _tar_bytes(top: str, sizes: Mapping[str, int]) -> int:
+    """Return the size of a tarball of members with these sizes."""
+    members = (len(header(f"{top}/{path}", size, "0644")) + size + -size % BLOCK for path, size in sizes.items())
+    return sum(members) + 2 * BLOCK
 
 
-def _publish(folder: Path, out: Path) -> Written:
-    """Force every file to the disk and move it to its name, the tarball last: where it is, everything is."""
-    files = sorted(folder.iterdir(), key=lambda path: path.suffix == ".tar")
-    for path in files:
-        path.chmod(0o755 if path.name == "install.sh" else 0o644)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+def _publish(folder: Path, out: Path, name: str) -> Written:
+    """Force every file to the disk and move it to its name, the bundle last: where it is, everything is."""
+    others = sorted(path for path in folder.iterdir() if not path.name.startswith(name))
+    for path in others:
+        media.synced(path)
+        if path.name == "install.sh":
+            path.chmod(0o755)
     if not (folder / "install.sh.sig").exists():
         for stale in ("install.sh.sig", "allowed_signers"):
             (out / stale).unlink(missing_ok=True)
-    return Written(*_moved(files, out))
+    moved = tuple(path.replace(out / path.name) for path in others)
+    return Written(_publish_bundle(folder, out, name), moved)
 
 
-def _moved(files: Sequence[Path], out: Path) -> tuple[Path, tuple[Path, ...]]:
-    for path in files:
-        path.replace(out / path.name)
-    *others, tarball = (out / path.name for path in files)
-    return tarball, tuple(others)
+def _publish_bundle(folder: Path, out: Path, name: str) -> tuple[Path, ...]:
+    """Move the tarball, or its parts and their list; what an earlier build of that name left goes."""
+    whole = folder / name
+    if not whole.exists():
+        parts = tuple(media.publish(folder, out, name))
+        (out / name).unlink(missing_ok=True)
+        return parts
+    media.synced(whole)
+    tarball = whole.replace(out / name)
+    media.remove(out, name)
+    return (tarball,)

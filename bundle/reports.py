@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bundle.build import NO_COMMERCIAL_USE, Config, Plan
+from bundle.build import Config, Plan
+from bundle.components import NO_COMMERCIAL_USE
 from bundle.lock import total_bytes
 from bundle.pack import Written
 from bundle.profiles import PackageModel

@@ -169,7 +169,7 @@ class PartsReader(io.RawIOBase):
             IntegrityError: the medium gives an error, or the part has become shorter.
         """
         view = memoryview(buffer).cast("B")
-        while self._number < len(self.parts):
+        while view and self._number < len(self.parts):
             if count := self._read(view):
                 return count
             self._end_part()
@@ -265,4 +265,5 @@ def holding(stream: BinaryIO, size_bytes: int) -> str:
         return ""
     padding = -size_bytes % BLOCK
     end = stream.tell() - padding
-    return f" (in {', '.join(stream.names(end - size_bytes, end))})"
+    names = stream.names(end - size_bytes, end)
+    return f" (in {', '.join(names) if len(names) < 3 else f'{names[0]} to {names[-1]}'})"
