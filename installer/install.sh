@@ -12,7 +12,7 @@ Usage: install.sh [BUNDLE] [OPTION]...
 Verify a Ferry bundle and install it. BUNDLE is the only bundle beside this script unless it is named.
 
   --prefix DIR            where to install (/opt/ferry; with --user-mode ~/ferry)
-  --python PATH           the interpreter to use (the server's Python of the bundle's version)
+  --python PATH           the interpreter to use (the carried one, else the server's Python of the bundle's version)
   --user-mode             without root and systemd; everything stays below the prefix
   --listen ADDR:PORT      where the web interface listens (0.0.0.0:8080; with --user-mode 127.0.0.1:8080)
   --allowed-signers FILE  whose signatures count at the first install; afterwards the server's own list decides
@@ -59,11 +59,12 @@ announce() {
     dd if="$bundle" bs=512 skip="$at" count=1 of="$work/header" 2>/dev/null || no_copy
     [ "$(wc -c <"$work/header")" -eq 512 ] || refuse "$bundle: is empty or cut short"
     [ "$(header 258 8)" = ustar00 ] || refuse "$bundle: not a Ferry bundle" "check that the right file was given"
-    name=$(header 1 100)
+    above=$(header 346 155)
+    name=${above:+$above/}$(header 1 100)
     case $name in *[!A-Za-z0-9._+/-]* | /* | -* | .* | *..*) refuse "$bundle: a member with a name that no bundle has" ;; esac
     [ "$(header 149 8)" = "$(printf '%06o ' "$(checksum)")" ] || refuse "$name: its tar header is damaged"
     [ "$(header 157 1)" = 0 ] || refuse "$name: not a plain file" "this is no bundle of Ferry's"
-    [ -z "$(header 158 100)$(header 346 155)" ] || refuse "$name: a tar header that Ferry does not write"
+    [ -z "$(header 158 100)" ] || refuse "$name: a tar header that Ferry does not write"
     octal=$(header 125 12)
     case $octal in *[!0-7]* | '') refuse "$name: its size is no number" ;; esac
     size=$((0$octal))
@@ -199,7 +200,32 @@ check_digest() {
     [ "${found%% *}" = "$listed" ] || refuse "$1: sha256 differs from the signed list"
 }
 
-version_of() { "$1" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+version_of() { "$1" -I -B -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+
+# unpack_python DIGEST NAME: unpack the carried interpreter, proved by the signed list, with this server's own tar
+unpack_python() {
+    for tool in chmod gzip mkdir tar uname; do
+        command -v "$tool" >/dev/null || fail 4 "$tool: command not found" "install it: the Python that the bundle carries needs it"
+    done
+    platform=$(sed -n 's/^  "platform": "\([a-z0-9_]*\)",\{0,1\}$/\1/p' "$work/manifest.json")
+    [ "$(uname -m)" = "$platform" ] || fail 4 "the bundle is for $platform, this server is $(uname -m)" "get a bundle built for it"
+    { printf '#!/bin/sh\n' >"$work/probe" && chmod 700 "$work/probe"; } || no_copy
+    "$work/probe" 2>/dev/null ||
+        fail 4 "programs cannot be run in ${TMPDIR:-/tmp} (mounted noexec?)" "set TMPDIR to a folder elsewhere: TMPDIR=/var/tmp sh $0 …"
+    mkdir -p "$work/payload/python"
+    announce
+    expect "payload/python/$2"
+    take 268435456
+    found=$(sha256sum <"$work/$path")
+    [ "${found%% *}" = "$1" ] || refuse "$path: sha256 differs from the signed list"
+    gzip -dc "$work/$path" | tar -xof - -C "$work" 2>/dev/null ||
+        fail 1 "$2 cannot be unpacked in $work" "free some space, or set TMPDIR to a folder with some"
+    rm -f -- "$work/$path"
+    interpreter=$work/python/bin/python$wanted
+    found=$(version_of "$interpreter" 2>&1 | tail -n 1 | sed "s|$work/python/||g")
+    [ "$found" = "$wanted" ] || fail 4 "the carried Python does not run here (it needs a glibc as new as its builder's): $found" \
+        "get a bundle built for an older system, or name this server's own Python: --python PATH"
+}
 
 find_python() {
     wanted=$(sed -n 's/^  "python": "\(3\.[0-9]\{1,\}\)",\{0,1\}$/\1/p' "$work/manifest.json")
@@ -209,13 +235,19 @@ find_python() {
             "install with the install.sh that came with the bundle"
         refuse "manifest.json: names no version of Python" "this is no bundle of Ferry's"
     fi
-    if [ -n "$python" ]; then set -- "$python"; else set -- "python$wanted" python3; fi
+    carried=$(sed -n 's|^\([0-9a-f]\{64\}\)  payload/python/\([^/]*\)$|\1 \2|p' "$work/SHA256SUMS")
+    if [ -n "$carried" ] && [ -z "$python" ]; then
+        unpack_python "${carried%% *}" "${carried#* }"
+        return
+    fi
+    # The last one is what an earlier bundle brought: a delta counts on it.
+    if [ -n "$python" ]; then set -- "$python"; else set -- "python$wanted" python3 "$prefix/current/venv/bin/python"; fi
     for candidate in "$@"; do
         interpreter=$(command -v -- "$candidate") || continue
-        [ "$(version_of "$interpreter")" != "$wanted" ] || return 0
+        [ "$(version_of "$interpreter" 2>/dev/null)" != "$wanted" ] || return 0
     done
-    fail 4 "no Python $wanted here${python:+: $python is $(version_of "$python" || echo none)}" \
-        "install Python $wanted, or name one: --python PATH"
+    fail 4 "no Python $wanted here${python:+: $python is $(version_of "$python" 2>/dev/null || echo none)}" \
+        "${carried:+leave --python out: the bundle carries one; or }install Python $wanted, or name one: --python PATH"
 }
 
 json='' bundle='' prefix='' python='' user_mode='' listen='' list='' unsigned='' license='' yes='' dry_run=''
@@ -284,8 +316,9 @@ check_digest manifest.json
 check_digest install.pyz
 find_python
 
-set -- "$interpreter" -I "$work/install.pyz" --prefix "$prefix" install "$bundle"
+set -- "$interpreter" -I -B "$work/install.pyz" --prefix "$prefix" install "$bundle"
 [ -z "$user_mode" ] || set -- "$@" --user-mode
+[ -z "$python" ] || set -- "$@" --host-python
 [ -z "$listen" ] || set -- "$@" --listen "$listen"
 [ -z "$list" ] || set -- "$@" --allowed-signers "$list"
 [ -z "$unsigned" ] || set -- "$@" --insecure-unsigned

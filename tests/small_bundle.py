@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bundle import installer_zip
 from checksums import signature, sums
-from checksums.layout import INSTALLER, MANIFEST, SUMS, member_order, signature_name
+from checksums.layout import INSTALLER, INTERPRETER_FOLDER, MANIFEST, SUMS, member_order, signature_name
 from checksums.manifest import File, Manifest, Model, Python, Requires, Target, Wheel
 from checksums.tarball import TarWriter
 
@@ -48,6 +48,7 @@ class Recipe:
     ram_bytes: int = 1 << 20
     is_installable: bool = True
     installer: bytes | None = None
+    interpreter: Path | None = None
     more: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -96,7 +97,7 @@ def manifest(recipe: Recipe, files: dict[str, bytes]) -> Manifest:
         sequence=recipe.sequence,
         created="2025-01-01T00:00:00Z",
         target=Target(recipe.python, recipe.architecture, recipe.glibc),
-        python=Python("host", ""),
+        python=Python("archive", f"{recipe.python}.1") if recipe.interpreter else Python("host", ""),
         model=Model("package", "nobody/small", "1", "1", recipe.license, "float32", 4),
         wheels=tuple(wheels),
         files=tuple(File(path, len(data), digest(data), "0644") for path, data in sorted(files.items())),
@@ -132,6 +133,8 @@ def _files(recipe: Recipe) -> dict[str, bytes]:
     if recipe.is_installable:
         version = metadata.version("uv")
         files[f"payload/wheels/uv-{version}-py3-none-any.whl"] = uv_wheel()
+    if recipe.interpreter:
+        files[f"{INTERPRETER_FOLDER}{recipe.interpreter.name}"] = recipe.interpreter.read_bytes()
     return files | recipe.more
 
 
