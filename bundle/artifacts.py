@@ -5,14 +5,16 @@ Everything large comes with a digest that is already known; it is taken again wh
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from bundle import wheel_info
+from bundle import components, wheel_info
+from bundle import licences as licence_words
 from bundle.lock import Locked
 from bundle.wheel_info import WheelInfo
 from checksums.errors import IntegrityError
-from checksums.manifest import File
+from checksums.layout import SBOM
+from checksums.manifest import File, Manifest
 
 APP_FOLDERS = ("service", "systemd")
 LICENCE_NAMES = ("license", "licence", "notice", "copying")
@@ -81,17 +83,44 @@ def model(folder: Path, digests: Mapping[str, str]) -> list[Artifact]:
     ]
 
 
-def licences(infos: Mapping[str, WheelInfo], folder: Path, model_paths: Iterable[str], ferry: Path) -> list[Artifact]:
-    """Return every licence text: of the wheels (by NAME-VERSION), of the model, and Ferry's own."""
+def licences(
+    infos: Mapping[str, WheelInfo], folder: Path, model_paths: Iterable[str], checkout: Path
+) -> list[Artifact]:
+    """Return every licence text: of the wheels (by NAME-VERSION), of the model, of the page's scripts, and Ferry's."""
+    ferry = (checkout / "LICENSE").read_bytes()
     texts = [
         of_bytes(f"licenses/wheels/{name}/{path}", text)
         for name, info in infos.items()
-        for path, text in sorted(info.license_texts.items())
+        for path, text in sorted(wheel_texts(info, ferry).items())
     ]
     for path in sorted(model_paths):
         if PurePosixPath(path).name.lower().startswith(LICENCE_NAMES):
             texts.append(of_bytes(f"licenses/model/{path}", (folder / path).read_bytes()))
-    return [*texts, of_bytes("licenses/ferry/LICENSE", ferry.read_bytes())]
+    vendored = checkout / components.VENDORED
+    for script in components.scripts((vendored / "README.md").read_text(encoding="utf-8")):
+        path = f"licenses/scripts/{script.name}-{script.version}/LICENSE.txt"
+        texts.append(of_bytes(path, (vendored / script.text).read_bytes()))
+    return [*texts, of_bytes("licenses/ferry/LICENSE", ferry)]
+
+
+def wheel_texts(info: WheelInfo, apache: bytes) -> Mapping[str, bytes]:
+    """Return a wheel's licence texts; where it brings none, the standard text of the one licence without names in it.
+
+    Ferry's own LICENSE is the unchanged text of Apache-2.0.
+    """
+    if info.license_texts or licence_words.spdx(info.license) != components.FERRY_LICENSE:
+        return info.license_texts
+    return {f"{components.FERRY_LICENSE}.txt": apache}
+
+
+def with_sbom(manifest: Manifest, carried: Iterable[Artifact], checkout: Path) -> tuple[Manifest, list[Artifact]]:
+    """Return manifest and artifacts with the bill of materials of all the others among them."""
+    from bundle import sbom  # its library takes half a second to import, which only a build has
+
+    record = (checkout / components.VENDORED / "README.md").read_text(encoding="utf-8")
+    bill = of_bytes(SBOM, sbom.render(manifest, components.of(manifest, record)))
+    listed = sorted([*manifest.files, bill.entry], key=lambda file: file.path.encode())
+    return replace(manifest, files=tuple(listed)), [*carried, bill]
 
 
 def wheel_infos(locked: Iterable[Locked], files: Iterable[Path]) -> dict[str, WheelInfo]:
