@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from checksums import parts, signature, sums
 from checksums.errors import IntegrityError, UsageError
-from checksums.hashing import OnBytes, Sink
+from checksums.hashing import OnBytes, Sink, sha256_ranges
 from checksums.layout import INSTALLER, MANIFEST, MAX_SIGNATURES, SUMS, member_order, signature_name
 from checksums.manifest import File, Manifest
 from checksums.parts import PartsReader, explained
@@ -121,19 +121,40 @@ def copy_payload(bundle: VerifiedBundle, target: Callable[[File], Sink], on_byte
         IntegrityError: files differ from the signed list (all are named), or one is missing, extra or out of order.
     """
     with explained(bundle.reader.stream):
-        _copy_all(bundle, target, on_bytes)
+        damaged = []
+        for file in _members(bundle):
+            if _copy(bundle.reader, file.path, target(file), on_bytes) != file.sha256:
+                damaged.append(_differs(file) + parts.holding(bundle.reader.stream, file.size))
+        _expect_end(bundle, damaged)
 
 
-def _copy_all(bundle: VerifiedBundle, target: Callable[[File], Sink], on_bytes: OnBytes | None) -> None:
-    damaged = []
+def hash_payload(bundle: VerifiedBundle, on_bytes: OnBytes | None = None) -> None:
+    """Compare every payload file with the signed list, on all cores, and expect the end; for one file that can seek.
+
+    Raises:
+        IntegrityError: as `copy_payload`.
+    """
+    places = {file: _named(file.path, bundle.reader.skip) for file in _members(bundle)}
+    digests = sha256_ranges(bundle.reader.stream.fileno(), list(places.values()), on_bytes)
+    damaged = [_differs(file) for file, digest in zip(places, digests, strict=True) if digest != file.sha256]
+    _expect_end(bundle, damaged)
+
+
+def _members(bundle: VerifiedBundle) -> Iterator[File]:
+    """Yield the payload files as the reader comes to stand before each; it must have been read before the next."""
     for file in bundle.payload:
         member = _next(bundle.reader, file.path)
         _expect(member.path, file.path, bundle.digests)
         if (member.size, member.mode) != (file.size, file.mode):
             raise IntegrityError(f"{file.path}: size or mode differs from the manifest", RECOPY)
-        if _copy(bundle.reader, file.path, target(file), on_bytes) != file.sha256:
-            where = parts.holding(bundle.reader.stream, file.size)
-            damaged.append(f"{file.path}: sha256 differs from the signed list{where}")
+        yield file
+
+
+def _differs(file: File) -> str:
+    return f"{file.path}: sha256 differs from the signed list"
+
+
+def _expect_end(bundle: VerifiedBundle, damaged: list[str]) -> None:
     if damaged:
         raise IntegrityError("\n".join(damaged), RECOPY)
     if (extra := bundle.reader.next_member()) is not None:
