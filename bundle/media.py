@@ -9,7 +9,6 @@ import io
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -17,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from bundle.progress import Progress
+from bundle.workshop import workshop
 from checksums import parts, sums
 from checksums.errors import FerryError, IntegrityError, UsageError
 from checksums.hashing import OnBytes
 from checksums.layout import SUMS
+from checksums.new_file import NewFile
 from checksums.parts import PartsReader, explained
 from checksums.parts_list import MAX_PARTS, SUFFIX, Listed, PartsList, part_name
 from checksums.tarball import TarReader
@@ -70,7 +71,7 @@ class PartsWriter(io.RawIOBase):
         self.bundle = bundle
         self.part_bytes = part_bytes
         self.listed: list[Listed] = []
-        self._file: io.FileIO | None = None
+        self._file: NewFile | None = None
         self._digest = hashlib.sha256()
         self._size = 0
 
@@ -85,8 +86,8 @@ class PartsWriter(io.RawIOBase):
             piece = view[start : start + self.part_bytes - self._size]
             if self._file is None:
                 name = part_name(self.bundle.name, len(self.listed) + 1)
-                self._file = self.bundle.with_name(name).open("wb", buffering=0)
-            _write_all(self._file, piece)
+                self._file = NewFile(self.bundle.with_name(name))
+            self._file.write(piece)
             self._digest.update(piece)
             self._size += len(piece)
             if self._size == self.part_bytes:
@@ -120,17 +121,12 @@ class PartsWriter(io.RawIOBase):
         self._file, self._digest, self._size = None, hashlib.sha256(), 0
 
 
-def _write_all(file: BinaryIO | io.FileIO, piece: memoryview) -> None:
-    while piece:
-        piece = piece[file.write(piece) :]
-
-
 @contextmanager
-def writing(bundle: Path, part_bytes: int | None, buffer_bytes: int) -> Iterator[BinaryIO]:
+def writing(bundle: Path, part_bytes: int | None) -> Iterator[BinaryIO]:
     """Open a bundle to write it whole, or as parts under its name."""
     if not part_bytes:
-        with bundle.open("wb", buffering=buffer_bytes) as stream:
-            yield stream
+        with NewFile(bundle) as file:
+            yield cast(BinaryIO, file)
         return
     with PartsWriter(bundle, part_bytes) as writer:
         yield cast(BinaryIO, writer)
@@ -150,7 +146,7 @@ def split(bundle: Path, part_bytes: int, out: Path, progress: Progress) -> list[
         size = bundle.stat().st_size
         check_count(size, part_bytes)
         _check_room(out, size)
-        with writing(folder / bundle.name, part_bytes, 0) as target, progress.bytes_bar("splitting", size) as bar:
+        with writing(folder / bundle.name, part_bytes) as target, progress.bytes_bar("splitting", size) as bar:
             _copy(stream, target, bar.update)
         return publish(folder, out, bundle.name)
 
@@ -168,7 +164,7 @@ def join(paths: Sequence[Path], out: Path, progress: Progress) -> Path:
         _check_room(out, size)
         stream = cast(BinaryIO, reader)
         with (
-            writing(folder / name, None, 0) as target,
+            writing(folder / name, None) as target,
             progress.bytes_bar("joining", size) as bar,
             explained(stream),
         ):
@@ -196,7 +192,7 @@ class _Tee(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         data = self.source.read(len(view))
         view[: len(data)] = data
-        _write_all(self.target, memoryview(data))
+        self.target.write(data)
         self.on_bytes(len(data))
         return len(data)
 
@@ -218,18 +214,6 @@ def _copy(source: BinaryIO, target: BinaryIO, on_bytes: OnBytes) -> None:
     damaged += [f"{path}: missing" for path in digests]
     if damaged:
         raise IntegrityError("\n".join(damaged), "copy the bundle again from where it was made")
-
-
-@contextmanager
-def workshop(out: Path, prefix: str) -> Iterator[Path]:
-    """Yield a fresh folder inside `out`, on its file system; it is gone afterwards, whatever happened."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=out)
-    except OSError as error:
-        raise UsageError(f"{out}: {error.strerror}", "give a folder that can be written: --out DIR") from error
-    with folder as name:
-        yield Path(name)
 
 
 def publish(folder: Path, out: Path, name: str) -> list[Path]:

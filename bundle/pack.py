@@ -14,13 +14,12 @@ from typing import BinaryIO, cast
 from bundle import media
 from bundle.artifacts import Artifact, of_bytes
 from bundle.progress import Bar, Progress
+from bundle.workshop import workshop
 from checksums import signature, sums
 from checksums.errors import IntegrityError
 from checksums.layout import MANIFEST, SUMS, member_order, signature_name
 from checksums.manifest import Manifest
 from checksums.tarball import BLOCK, TarWriter, header
-
-BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,8 @@ def write(
         head = {SUMS: len(sums_bytes)} | {signature_name(n): len(data) for n, data in enumerate(signatures, 1)}
         sizes = head | {path: artifact.size_bytes for path, artifact in by_path.items()}
         media.check_count(_tar_bytes(manifest.name, sizes), part_bytes)
-    with media.workshop(out, ".building-") as folder:
-        with media.writing(folder / f"{manifest.name}.tar", part_bytes, BUFFER_BYTES) as stream:
+    with workshop(out, ".building-") as folder:
+        with media.writing(folder / f"{manifest.name}.tar", part_bytes) as stream:
             _write_tar(stream, manifest.name, sums_bytes, signatures, by_path, progress)
         (folder / "install.sh").write_bytes(script)
         if keys:
