@@ -17,11 +17,13 @@ from urllib3.exceptions import HTTPError
 from bundle.progress import Progress
 from bundle.sources import without_passwords
 from checksums.errors import CollectError, IntegrityError
-from checksums.hashing import CHUNK_BYTES, sha256_file
+from checksums.hashing import sha256_file
 
 TIMEOUT_S = (10, 30)  # to connect, and between two reads
 # Failures in a row; one that brought some bytes begins the count anew.
 PAUSES_S = (0.5, 1, 2, 4)
+# What a kill can lose: a read waits for as much.
+CHUNK_BYTES = 1 << 16
 WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
 SPAN = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
