@@ -65,7 +65,7 @@ def _answer(question: Question) -> tuple[Question, list[Offer]]:
     except NoSolutionError as error:
         raise _complete(with_torch, error) from error
     except CollectError as error:
-        note = f"\nand PyTorch's own CPU index gave no answer: {error.message}"
+        note = f"\nand PyTorch's own CPU index gave no answer: {'; '.join(error.message.splitlines()[1:3])}"
         raise _complete(question, unsolved, note) from error
 
 

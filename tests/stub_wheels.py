@@ -12,7 +12,12 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def make(
-    folder: Path, name: str, version: str = "1.0", tag: str = "py3-none-any", requires: Iterable[str] = ()
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    tag: str = "py3-none-any",
+    requires: Iterable[str] = (),
+    requires_python: str = "",
 ) -> Path:
     """Write a wheel that pip and uv accept and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -21,6 +26,7 @@ def make(
     metadata = (
         f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: MIT\nLicense-File: LICENSE\n"
     )
+    metadata += f"Requires-Python: {requires_python}\n" if requires_python else ""
     metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
     members = {
         f"{module}/__init__.py": f'__version__ = "{version}"\n',

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import stub_wheels
 
-from bundle import lock, resolve, targets, wheels
+from bundle import lock, resolve, resolver, targets, wheels
 from bundle.progress import Progress
 from bundle.sources import Sources
 from checksums.errors import CollectError, IntegrityError
@@ -126,7 +126,7 @@ def test_an_index_that_only_the_resolver_knows_is_handed_to_pip(folder: Path) ->
         "index": "https://wheels.example/cpu",
         "wheels": [{"url": f"https://wheels.example/{file.name.replace('+', '%2B')}", "hashes": {"sha256": "a" * 64}}],
     }
-    (offer,) = resolve._offers({"packages": [package]}, ARM, here(folder))
+    (offer,) = resolver.offers({"packages": [package]}, ARM, here(folder))
     assert offer.extra_index == "https://wheels.example/cpu"
     assert (offer.wheel.file, offer.wheel.origin, offer.wheel.size_bytes) == (file.name, "index", 0)
     assert json.dumps(here(folder).with_index(offer.extra_index).for_pip()).count(offer.extra_index) == 1
