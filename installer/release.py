@@ -17,6 +17,7 @@ from checksums.errors import IntegrityError
 from checksums.hashing import OnBytes, Sink, copy_hashing, sha256_file
 from checksums.layout import INTERPRETER_FOLDER
 from checksums.manifest import File
+from checksums.new_file import NewFile
 from installer.places import Places
 from installer.verify import Discard, VerifiedBundle, copy_payload
 
@@ -115,7 +116,7 @@ class _Writer:
         self.places = places
         self.folder = folder
         self.target = target
-        self.current: BinaryIO | None = None
+        self.current: NewFile | None = None
         (folder / "objects").mkdir()
 
     def open(self, file: File) -> Sink:
@@ -128,8 +129,7 @@ class _Writer:
 
     def _create(self, path: Path, file: File) -> Sink:
         path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.current = os.fdopen(os.open(path, flags, int(file.mode, 8)), "wb", buffering=0)
+        self.current = NewFile(path, int(file.mode, 8))
         return self.current
 
     def close(self) -> None:
