@@ -30,7 +30,7 @@ from installer.verify import MAX_HEAD_BYTES, Discard, open_file
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?(?:([KMGT])(i?)B?|B)?", re.IGNORECASE)
+SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(?:([KMGT])(i?)B?|B)?", re.IGNORECASE)
 POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 MIN_PART_BYTES = 1_000_000
 HINT = "for example: 4G (FAT32), 4.7G (DVD), 650MiB (CD)"

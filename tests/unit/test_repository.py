@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("benchmarks", "bundle", "checksums", "installer", "service", "tests")
 MAX_LINES = 350
+# It is proved by one signature and runs before anything else can be: it cannot be cut in two.
+LONGER = {"installer/install.sh": 450}
 
 # In two pieces each, so that this file passes its own test.
 REGISTRY_HOSTS = ("py" + "pi.org", "python" + "hosted.org", "py" + "torch.org", "debian" + ".org", "npm" + "js.")
@@ -89,7 +91,7 @@ def test_every_file_of_ours_can_be_read_in_one_sitting() -> None:
     written = {".py", ".sh", ".js", ".css", ".html", ".md", ".toml", ""}
     ours = [path for path in tracked() if path.suffix in written and not is_vendored(path) and path.name != "LICENSE"]
     lengths = {relative(path): path.read_bytes().count(b"\n") for path in ours}
-    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
+    assert {name: length for name, length in lengths.items() if length > LONGER.get(name, MAX_LINES)} == {}
 
 
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:
