@@ -17,6 +17,7 @@ from checksums.errors import HostError, IntegrityError
 from checksums.hashing import Sink
 from checksums.layout import INTERPRETER_FOLDER
 from checksums.manifest import File, Manifest
+from checksums.new_file import NewFile
 from checksums.process import ProcessError
 from installer.places import Places
 from installer.release import installed_path
@@ -124,10 +125,9 @@ def _create(path: Path, entry: Entry) -> AbstractContextManager[Sink]:
     """Open a new file below a folder that holds no link yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = 0o555 if entry.is_executable else 0o444
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, mode)
-    os.fchmod(descriptor, mode)
-    return os.fdopen(descriptor, "wb", buffering=0)
+    file = NewFile(path, mode)
+    path.chmod(mode)
+    return file
 
 
 @contextmanager
