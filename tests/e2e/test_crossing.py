@@ -19,10 +19,11 @@ from roots import server_root
 URL = "http://127.0.0.1:8080"
 QUESTION = "What is the capital of France?"
 UNITS = ("ferry.service", "ferry-engine.service")
-# What Debian's own tools touch whenever accounts come and go, or a system runs.
+# What Debian's own tools touch whenever accounts come and go, or a system runs; namespace-dev-… is what a start that
+# was killed while systemd prepared its /dev leaves.
 ACCOUNT_BACKUPS = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock")
 LOGINS = ("/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog")
-NOT_OURS = (*ACCOUNT_BACKUPS, *LOGINS, "/tmp/systemd-private-", "/var/tmp/systemd-private-")
+NOT_OURS = (*ACCOUNT_BACKUPS, *LOGINS, "/tmp/systemd-private-", "/var/tmp/systemd-private-", "/tmp/namespace-dev-")
 
 
 @dataclass(frozen=True)
