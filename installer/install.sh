@@ -49,12 +49,12 @@ need() {
     done
 }
 
-# refuse MESSAGE [HINT]: without a hint it is damage, and where the bundle came in parts the damaged ones are looked for
+# refuse MESSAGE [HINT]: without a hint, and while the head is read, it may be damage: then the damaged parts are looked for
 refuse() {
     damaged=''
-    [ $# -gt 1 ] || [ -z "$parts_list" ] || find_damage
-    fail 3 "${damaged:+damaged:$damaged; }$1" \
-        "${2:-copy ${damaged:+these parts, and no others, }${damaged:-the bundle }again from where it was made}"
+    if [ -n "$parts_list" ] && { [ $# -eq 1 ] || [ -n "$reading" ]; }; then find_damage; fi
+    [ -z "$damaged" ] || fail 3 "damaged:$damaged; $1" "copy what is named here again; the other parts are whole"
+    fail 3 "$1" "${2:-copy the bundle again from where it was made}"
 }
 no_copy() { fail 1 "$bundle cannot be read, or $work cannot be written" "free some space, or set TMPDIR to a folder with some"; }
 
@@ -179,7 +179,7 @@ check_owner() {
 expect() { [ "$path" = "$1" ] || refuse "$path: occurs twice or out of order (expected $1)"; }
 
 read_head() {
-    at=0 top='' signatures='' number=1
+    reading=yes at=0 top='' signatures='' number=1
     announce
     expect SHA256SUMS
     take 4194304
@@ -194,6 +194,8 @@ read_head() {
     announce
     expect install.pyz
     take 67108864
+    behind=$at
+    reading=''
 }
 
 # check_form FILE: an SSHSIG for bundles, in canonical form (OpenSSH, PROTOCOL.sshsig), over SHA256SUMS, whoever made it.
@@ -349,15 +351,14 @@ version_of() { "$1" -I -B -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 
 # unpack_python DIGEST NAME: unpack the carried interpreter, proved by the signed list, with this server's own tar
 unpack_python() {
-    for tool in chmod gzip mkdir tar uname; do
-        command -v "$tool" >/dev/null || fail 4 "$tool: command not found" "install it: the Python that the bundle carries needs it"
-    done
+    need chmod gzip mkdir tar uname
     platform=$(sed -n 's/^  "platform": "\([a-z0-9_]*\)",\{0,1\}$/\1/p' "$work/manifest.json")
     [ "$(uname -m)" = "$platform" ] || fail 4 "the bundle is for $platform, this server is $(uname -m)" "get a bundle built for it"
     { printf '#!/bin/sh\n' >"$work/probe" && chmod 700 "$work/probe"; } || no_copy
     "$work/probe" 2>/dev/null ||
         fail 4 "programs cannot be run in ${TMPDIR:-/tmp} (mounted noexec?)" "set TMPDIR to a folder elsewhere: TMPDIR=/var/tmp sh $0 …"
     mkdir -p "$work/payload/python"
+    at=$behind
     announce
     expect "payload/python/$2"
     take 268435456
@@ -367,8 +368,8 @@ unpack_python() {
         fail 1 "$2 cannot be unpacked in $work" "free some space, or set TMPDIR to a folder with some"
     rm -f -- "$work/$path"
     interpreter=$work/python/bin/python$wanted
-    found=$(version_of "$interpreter" 2>&1 | tail -n 1 | sed "s|$work/python/||g")
-    [ "$found" = "$wanted" ] || fail 4 "the carried Python does not run here (it needs a glibc as new as its builder's): $found" \
+    found=$(version_of "$interpreter" 2>&1 | tail -n 1)
+    [ "$found" = "$wanted" ] || fail 4 "the carried Python does not run here (is the C library too old for it?): ${found#*"$work/"}" \
         "get a bundle built for an older system, or name this server's own Python: --python PATH"
 }
 
@@ -397,7 +398,7 @@ find_python() {
         "${carried:+leave --python out: the bundle carries one; or }install Python $wanted, or name one: --python PATH"
 }
 
-json='' bundle='' parts='' parts_list='' prefix='' python='' user_mode='' listen='' list='' threshold='' accept_signers='' unsigned='' license='' yes='' dry_run=''
+json='' bundle='' parts='' parts_list='' reading='' prefix='' python='' user_mode='' listen='' list='' threshold='' accept_signers='' unsigned='' license='' yes='' dry_run=''
 for word in "$@"; do [ "$word" != --json ] || json=yes; done
 left=$#
 while [ "$left" -gt 0 ]; do
