@@ -19,7 +19,7 @@ from bundle import delta, media, profiles, reports, sources, version
 from bundle.build import Config
 from bundle.cli_common import Command, everywhere
 from bundle.cli_lock import lock_command
-from bundle.cli_look import inspect, profiles_command, verify
+from bundle.cli_look import diff, inspect, profiles_command, verify
 from bundle.cli_media import SIZE_HELP, join, split
 from checksums.errors import FerryError, UsageError
 from checksums.layout import MAX_TOP_BYTES
@@ -167,5 +167,5 @@ def plan(ask_hub: bool, as_json: bool, **inputs: Any) -> None:
     click.echo(reports.as_json(report) if as_json else reports.plan_text(report))
 
 
-for _command in (inspect, join, lock_command, profiles_command, split, verify):
+for _command in (diff, inspect, join, lock_command, profiles_command, split, verify):
     cli.add_command(_command)

@@ -1,29 +1,69 @@
-"""The commands that look at what is there: inspect, verify, profiles."""
+"""The commands that look at what is there: inspect, diff, verify, profiles."""
 
 from pathlib import Path
 
 import click
 
-from bundle import inspection, profiles, reports
+from bundle import comparison, components, glance, inspection, licences, overview, profiles, reports
 from bundle.cli_common import everywhere
+from bundle.glance import Glance
+from checksums.errors import UsageError
+from checksums.layout import SBOM
 from installer.verify import Trust
 
 
 @click.command()
 @click.argument("bundle", metavar="BUNDLE|PART...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--files", is_flag=True, help="List the files.")
-@click.option("--licenses", is_flag=True, help="List the licences.")
+@click.option("--sbom", is_flag=True, help="Show the bill of materials; with --json the CycloneDX file itself.")
+@click.option("--licenses", is_flag=True, help="Say what each licence allows, the model's first.")
 @everywhere
-def inspect(bundle: tuple[Path, ...], files: bool, licenses: bool, as_json: bool) -> None:
-    """Show what a bundle says of itself; proves nothing (see verify).
+def inspect(bundle: tuple[Path, ...], files: bool, sbom: bool, licenses: bool, as_json: bool) -> None:
+    """Show what a bundle says of itself; proves nothing (see verify). With --json: its manifest.
 
     Example: python -m bundle inspect dist/ferry-demo-0.1.0-x86_64.tar --licenses
     """
-    manifest = inspection.read_manifest(bundle)
-    if as_json:
-        click.echo(manifest.render().decode(), nl=False)
+    if sbom and licenses:
+        raise UsageError("--sbom and --licenses are two reports", "ask for one of them")
+    seen = glance.at(bundle, {SBOM} if sbom else {components.RECORD} if licenses else ())
+    if sbom:
+        click.echo(_sbom(seen, as_json))
+    elif licenses:
+        click.echo(_licenses(seen, as_json))
+    elif as_json:
+        click.echo(seen.manifest.render().decode(), nl=False)
     else:
-        click.echo(reports.manifest_text(manifest, files, licenses))
+        click.echo(overview.text(seen, files))
+
+
+def _sbom(seen: Glance, as_json: bool) -> str:
+    from bundle import sbom  # its library takes half a second to import
+
+    if SBOM not in seen.texts:
+        raise UsageError(f"{seen.manifest.name}: carries no {SBOM}", "it was made by an older Ferry: build it again")
+    shown = sbom.text(seen.texts[SBOM])
+    return seen.text(SBOM).rstrip("\n") if as_json else shown
+
+
+def _licenses(seen: Glance, as_json: bool) -> str:
+    manifest = seen.manifest
+    carried = components.of(manifest, seen.text(components.RECORD))
+    report = licences.report(carried, [file.path for file in manifest.files])
+    return reports.as_json(report) if as_json else licences.text(manifest.name, report)
+
+
+@click.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@everywhere
+def diff(old: Path, new: Path, as_json: bool) -> None:
+    """Say what changes from one bundle to another, for who has to approve it; proves nothing (see verify).
+
+    Example: python -m bundle diff dist/ferry-demo-0.1.0-x86_64.tar dist/ferry-demo-0.2.0-x86_64.tar
+    """
+    before, after = (glance.at(path, {components.RECORD}) for path in (old, new))
+    found = comparison.compare(before, after)
+    click.echo(reports.as_json(found) if as_json else comparison.text(found))
 
 
 @click.command()

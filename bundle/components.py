@@ -89,7 +89,7 @@ def ferry(manifest: Manifest) -> Component:
 def scripts(record: str) -> Iterator[Script]:
     """Yield what the record of vendored scripts lists."""
     for line in record.splitlines():
-        if (found := ROW.fullmatch(line)) and PurePosixPath(found[1]).suffix == ".js":
+        if (found := ROW.fullmatch(line)) and PurePosixPath(found[1]).suffix == ".js" and line.isprintable():
             yield Script(found[1], found[2], found[3], found[4])
 
 

@@ -5,6 +5,7 @@ its terms by our silence. Expressions: SPDX specification, annex "SPDX license e
 """
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,13 @@ from license_expression import ExpressionError, Licensing
 
 from bundle.components import MODEL, Component
 
+WIDTH = 100
+INDENTS: dict[str, Any] = {
+    "initial_indent": "  ",
+    "subsequent_indent": "    ",
+    "break_long_words": False,
+    "break_on_hyphens": False,
+}
 # From the worst to the best; scripts read them.
 FORBIDDEN, UNKNOWN, CARE, FREE = ORDER = ("no-commercial-use", "unknown", "care", "free")
 
@@ -146,7 +154,8 @@ def text(name: str, found: dict[str, Any]) -> str:
     free = [row for row in others if row["use"] == FREE]
     lines += ["", f"Free to use, also commercially; keep the licence texts with every copy ({len(free)}):"]
     for licence in sorted({row["license"] for row in free}):
-        lines.append(f"  {licence}: {', '.join(_named(row) for row in free if row['license'] == licence)}")
+        names = ", ".join(_named(row) for row in free if row["license"] == licence)
+        lines.append(textwrap.fill(f"{licence}: {names}", WIDTH, **INDENTS))
     if bare := [_named(row) for row in others if not row["texts"]]:
         lines += ["", f"No licence text in the bundle for: {', '.join(bare)}"]
     return "\n".join(lines)

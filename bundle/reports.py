@@ -146,25 +146,3 @@ def delta_text(manifest: Manifest) -> str:
     bytes_left_out = sum(file.size for file in manifest.files if file.path in left_out)
     amount = f"{len(left_out)} of {len(manifest.files)} files, {size(bytes_left_out)}"
     return f"on {manifest.base.release}: leaves out {amount}; a server that lacks one of them refuses it"
-
-
-def manifest_text(manifest: Manifest, with_files: bool, with_licences: bool) -> str:
-    """Return a manifest for people."""
-    model, target, requires = manifest.model, manifest.target, manifest.requires
-    lines = [
-        f"bundle    {manifest.name}, sequence {manifest.sequence}, created {manifest.created}",
-        f"target    Python {target.python}, {target.platform}, glibc {target.glibc} or newer",
-        f"model     {model.id} ({model.dtype}, {model.parameters / 1e6:.0f} million parameters)",
-        f"          from {model.source}, {model.revision}, commit {model.commit}",
-        f"licence   {model.license}",
-        f"carries   {len(manifest.files)} files, {size(sum(file.size for file in manifest.files))}, "
-        f"{len(manifest.wheels)} wheels",
-        f"requires  {size(requires.disk_bytes)} on disk, {size(requires.ram_bytes)} of memory",
-    ]
-    if manifest.base:
-        lines.append(f"delta     {delta_text(manifest)}")
-    if with_licences:
-        lines += [f"  {wheel.name} {wheel.version}: {wheel.license}" for wheel in manifest.wheels]
-    if with_files:
-        lines += [f"  {file.path}  {size(file.size)}  {file.sha256}" for file in manifest.files]
-    return "\n".join(lines)

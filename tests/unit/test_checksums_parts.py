@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_bundle import Recipe
 
-from bundle import inspection, media
+from bundle import glance, inspection, media
 from bundle.progress import Progress
 from checksums import parts
 from checksums.errors import FerryError, IntegrityError, UsageError
@@ -78,7 +78,7 @@ def test_parts_in_any_order_from_any_folders_are_the_bundle(made: Set, tmp_path:
     joined = media.join(named, tmp_path / "joined", QUIET)
     assert joined.read_bytes() == made.bundle.read_bytes() and joined.name == made.bundle.name
     assert [path.name for path in joined.parent.iterdir()] == [joined.name]
-    assert inspection.verify(named, UNSIGNED, QUIET).manifest == inspection.read_manifest(made.bundle)
+    assert inspection.verify(named, UNSIGNED, QUIET).manifest == glance.at(made.bundle).manifest
 
 
 @pytest.mark.parametrize("named", [["*.tar.*"], ["*.002"], ["*.parts.json"], ["*.003", "*.003"]])
