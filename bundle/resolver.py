@@ -37,7 +37,7 @@ LOGGED = re.compile(r"(DEBUG|TRACE|INFO|WARN) ")
 ASKED_FOR = re.compile(
     r"^DEBUG Adding (?:direct|transitive) dependency(?: for [^:]+)?: ([A-Za-z0-9._-]+)", re.MULTILINE
 )
-YANKED = re.compile(r"^warning: `([^`]+)` is yanked(?: \(reason: (.*)\))?", re.MULTILINE)
+YANKED = re.compile(r"^warning: `([^`]+)` is yanked(?: \(reason: \"?(.*?)\"?\))?$", re.M)
 VIA = re.compile(r"([a-z0-9-]+)==\S+\s+# via (.+)")
 CHECK = "check: pip config list, and the network"
 
