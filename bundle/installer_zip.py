@@ -1,9 +1,10 @@
-"""install.pyz: the installer, the trust core, and click and tqdm out of the very wheels that the lock names.
+"""install.pyz: the installer, the trust core, and what they import of click and tqdm, out of the wheels of the lock.
 
 One zip that Python runs (PEP 441): stored, sorted, dated 1980-01-01, so that the same sources give the same bytes.
 """
 
 import io
+import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,12 @@ from bundle.artifacts import sources_below
 FOLDERS = ("checksums", "installer")
 LIBRARIES = ("click", "tqdm")
 EPOCH = (1980, 1, 1, 0, 0, 0)
+# Other front ends and platforms, tests, papers: every delta carries install.pyz, and these are a quarter of it.
+UNUSED = re.compile(
+    r"click/(testing|_winconsole)\.py|tqdm/(contrib/.*|(notebook|autonotebook|auto|asyncio|rich|keras|dask|tk)\.py"
+    r"|_(main|tqdm|tqdm_gui|tqdm_notebook|utils)\.py|completion\.sh|tqdm\.1)"
+    r"|[^/]+\.dist-info/(METADATA|RECORD|WHEEL|entry_points\.txt|top_level\.txt)"
+)
 MAIN = b"from installer.cli import main\n\nmain()\n"
 
 
@@ -24,7 +31,8 @@ def make(checkout: Path, wheels: Iterable[Path]) -> bytes:
             members[path.relative_to(checkout).as_posix()] = path.read_bytes()
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
-            members |= {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+            used = (name for name in archive.namelist() if not name.endswith("/") and not UNUSED.fullmatch(name))
+            members |= {name: archive.read(name) for name in used}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
