@@ -134,6 +134,7 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
         CollectError, IntegrityError, UsageError: as the steps say; then nothing is left under a final name.
     """
     plan = make_plan(config)
+        _prove_complete(config, plan, files)
     if plan.lock_origin.startswith("resolved"):
         progress.note(f"wheels for {lock.describe(config.profile.target)}: {plan.lock_origin}")
     with cache.locked():
@@ -142,6 +143,13 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
         python = interpreter.collect(config.profile.python, config.profile.target, progress)
         wheel_gate.check(list(zip(plan.lock.wheels, files, strict=True)), progress)
         fetched = collect_weights(config, plan, progress)
+def _prove_complete(config: Config, plan: Plan, files: Sequence[Path]) -> None:
+    """Prove once more what the plan said, now from what the wheels themselves ask for."""
+    names = (wheel.name for wheel in plan.lock.wheels)
+    packages = closure.of_wheels(dict(zip(names, files, strict=True)))
+    closure.check(_requirements(config), packages, config.profile.target)
+
+
     manifest, carried = assemble(config, plan, files, python, fetched)
     if config.base:
         manifest, carried = delta.leave_out(manifest, carried, config.base)
