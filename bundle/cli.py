@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from bundle import build as building
-from bundle import delta, media, profiles, reports, sources, version
+from bundle import delta, media, models, profiles, reports, sources, version
 from bundle.build import Config
 from bundle.cli_common import Command, everywhere
 from bundle.cli_lock import lock_command
@@ -26,6 +26,7 @@ from checksums.layout import MAX_TOP_BYTES
 from checksums.manifest import NAME
 
 INTERRUPTED = 130
+JOBS_HELP = "How many ranges of the weights are fetched at the same time."
 
 
 def main() -> NoReturn:
@@ -129,9 +130,16 @@ def cli() -> None:
 @click.option("--sign-key", "keys", multiple=True, type=click.Path(path_type=Path), help="An SSH private key.")
 @click.option("--base", type=click.Path(path_type=Path), help="A server's `ferry inventory`: leave out what it has.")
 @click.option("--split", "part_bytes", type=media.parse_size, metavar="SIZE", help=SIZE_HELP)
+@click.option("--jobs", type=click.IntRange(1, 32), default=models.JOBS, show_default=True, help=JOBS_HELP)
 @everywhere
 def build(
-    out: Path, keys: tuple[Path, ...], base: Path | None, part_bytes: int | None, as_json: bool, **inputs: Any
+    out: Path,
+    keys: tuple[Path, ...],
+    base: Path | None,
+    part_bytes: int | None,
+    jobs: int,
+    as_json: bool,
+    **inputs: Any,
 ) -> None:
     """Collect wheels and weights and write the bundle.
 
@@ -140,7 +148,7 @@ def build(
     Only what one server lacks: python -m bundle build --profile demo --out delta --base inventory.json
     """
     progress = click.get_current_context().obj
-    config = replace(_config(**inputs), base=delta.read(base) if base else None, part_bytes=part_bytes)
+    config = replace(_config(**inputs), base=delta.read(base) if base else None, part_bytes=part_bytes, jobs=jobs)
     written, manifest = building.build(config, keys, out, progress)
     if config.base and config.sequence <= config.base.sequence:
         progress.note(f"that server took sequence {config.base.sequence}: it will not take this {config.sequence}")

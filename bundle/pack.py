@@ -94,11 +94,13 @@ def _add(writer: TarWriter, artifact: Artifact, bar: Bar) -> None:
         digest = writer.add(artifact.path, artifact.size_bytes, artifact.mode, source, bar.update)
     if digest == artifact.sha256:
         return
-    if isinstance(artifact.source, Path):
+    if isinstance(artifact.source, Path) and artifact.is_cached:
         artifact.source.unlink(missing_ok=True)
+        fault, hint = "when it was fetched: the cache is damaged", "the damaged file was removed"
+    else:
+        fault, hint = "when this build began", "nobody may change it meanwhile"
     raise IntegrityError(
-        f"{artifact.path}: sha256 is {digest} and was {artifact.sha256} when it was fetched: the cache is damaged",
-        "the damaged file was removed: run the same command again",
+        f"{artifact.path}: sha256 is {digest} and was {artifact.sha256} {fault}", f"{hint}: run the same command again"
     )
 
 

@@ -1,29 +1,39 @@
-"""The gate for weights, and what config.json and the safetensors headers say of them.
+"""The gate for weights: what may be carried, and what config.json and the safetensors headers say of it.
 
-A folder goes in; facts come out, or a refusal. Nothing is loaded: a safetensors header is length-prefixed JSON, and
-everything else that could hold code is refused by its name. Format: huggingface/safetensors, "Format".
+A folder goes in; facts come out, or a refusal that names everything at once. Nothing is loaded and nothing is run:
+names first (before anything is fetched), then the first bytes of every file, every JSON file, every safetensors header.
 """
 
-import json
-import math
-import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bundle import first_bytes, model_configs, safetensors_header
+from bundle.model_configs import CONFIG, GENERATION, INDEX
+from bundle.safetensors_header import Header, Tensor
 from checksums.errors import IntegrityError
+from checksums.layout import safe_path
 
-# Pickles by their usual names (CVE-2025-32434), and code that transformers may import from beside the weights.
-REFUSED_SUFFIXES = {".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"}
-TOKENIZERS = ({"tokenizer.json"}, {"tokenizer.model"}, {"vocab.json", "merges.txt"})
-MAX_HEADER_BYTES = 100_000_000
-BITS = {
-    "F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16, "U16": 16,
-    "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "BOOL": 8,
+# Pickles by their usual names (CVE-2025-32434), code that transformers may import, libraries, programs and archives.
+REFUSED_SUFFIXES = {
+    ".py", ".pyc", ".pyd", ".pyi", ".pyw", ".pyx", ".so", ".dylib", ".dll", ".exe", ".sh", ".bat", ".cmd", ".ps1",
+    ".jar", ".class", ".whl", ".egg", ".bin", ".pt", ".pt2", ".ptl", ".pth", ".pkl", ".pickle", ".pck", ".dill",
+    ".joblib",
+    ".ckpt", ".nemo", ".mar", ".pdparams", ".pdmodel", ".sav", ".h5", ".hdf5", ".keras", ".msgpack", ".npy", ".npz",
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar",
 }  # fmt: skip
+# transformers follows an adapter's configuration to another model.
+REFUSED_NAMES = {"adapter_config.json", "adapter_model.safetensors"}
+WEIGHTS = "model.safetensors"
+TOKENIZERS = ({"tokenizer.json"}, {"tokenizer.model"}, {"vocab.json", "merges.txt"})
 NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
-HINT = "choose a model that is published as safetensors and needs no code of its own"
+EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
+FOLDER = "payload/model"
+HINT = (
+    "choose a model that is published as safetensors and needs no code of its own;"
+    ' what is harmless but not known can be taken out of a copy of it: [model] source = "folder"'
+)
 
 
 @dataclass(frozen=True)
@@ -42,80 +52,101 @@ def check_names(model_id: str, paths: Iterable[str]) -> None:
         IntegrityError: it carries code or pickles, or lacks what an answer needs; everything is named at once.
     """
     present = set(paths)
-    bad = sorted(path for path in present if PurePosixPath(path).suffix.lower() in REFUSED_SUFFIXES)
-    faults = [f"{path} may hold code" for path in bad]
-    faults += [] if "config.json" in present else ["config.json is missing"]
-    faults += [] if any(path.endswith(".safetensors") for path in present) else ["no *.safetensors"]
+    faults = [f"{path} may hold code" for path in sorted(present) if _is_refused(path)]
+    faults += [f"{name} is missing" for name in (CONFIG, GENERATION) if name not in present]
+    if not present & {WEIGHTS, INDEX}:
+        other = "; other weights cannot be checked" if any(map(_is_refused, present)) else ""
+        faults.append(f"no {WEIGHTS} and no {INDEX}{other}")
     faults += [] if any(needed <= present for needed in TOKENIZERS) else ["no tokenizer"]
     if faults:
         raise IntegrityError(f"{model_id}: {'; '.join(faults)}", HINT)
+    for path in present:
+        safe_path(f"{FOLDER}/{path}")
+
+
+def _is_refused(path: str) -> bool:
+    name = PurePosixPath(path).name.lower()
+    return PurePosixPath(name).suffix in REFUSED_SUFFIXES or name in REFUSED_NAMES
 
 
 def read_facts(model_id: str, folder: Path, paths: Iterable[str]) -> Facts:
-    """Read what a fetched model is.
+    """Read what a fetched model is, after looking at every file of it.
 
     Raises:
-        IntegrityError: a config asks for code of its own, or a safetensors file is not well formed.
+        IntegrityError: a file may hold code, a config asks for it or says what is not known, a safetensors file is not
+            well formed, or the index does not agree with the files; everything is named at once.
     """
     paths = sorted(paths)
-    for name in (path for path in paths if path.endswith("config.json")):
-        if "auto_map" in _json(model_id, folder, name):
-            raise IntegrityError(f"{model_id}: {name}: auto_map asks to run code that comes with the model", HINT)
-    config = _json(model_id, folder, "config.json")
-    tensors: dict[str, Any] = {}
-    for name in (path for path in paths if path.endswith(".safetensors")):
-        tensors |= read_header(folder / name, f"{model_id}: {name}")
-    tied = config.get("tie_word_embeddings", False) and any("embed_tokens" in name for name in tensors)
-    counted = {name: tensor for name, tensor in tensors.items() if not (tied and name == "lm_head.weight")}
-    return Facts(_dtype(counted), sum(math.prod(tensor["shape"]) for tensor in counted.values()), _kv_bytes(config))
+    headers, faults = read_headers(folder, paths)
+    others = [path for path in paths if path not in headers and not _is_weights(path)]
+    faults += [f"{path} is {fault}" for path in others if (fault := first_bytes.fault(folder / path))]
+    values, unreadable = model_configs.read_all(folder, paths)
+    faults += [*unreadable, *model_configs.faults(values)]
+    if not faults:
+        faults += _index_faults(values.get(INDEX), headers)
+    if faults:
+        raise IntegrityError("\n".join(f"{model_id}: {fault}" for fault in faults), HINT)
+    return _facts(values[CONFIG], loaded(headers, values.get(INDEX)))
 
 
-def read_header(path: Path, name: str) -> dict[str, Any]:
-    """Return tensor name -> {dtype, shape, data_offsets} of a safetensors file whose header fits its size exactly.
-
-    Raises:
-        IntegrityError: the header is malformed, or tensors overlap, leave gaps or do not fill the file.
-    """
-    try:
-        with path.open("rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            if size > MAX_HEADER_BYTES:
-                raise ValueError(f"a header of {size} bytes")
-            header = json.loads(file.read(size))
-        tensors = {key: value for key, value in header.items() if key != "__metadata__"}
-        end = 0
-        for tensor in sorted(tensors.values(), key=lambda tensor: tensor["data_offsets"]):
-            start, stop = tensor["data_offsets"]
-            if start != end or (stop - start) * 8 != math.prod(tensor["shape"]) * BITS[tensor["dtype"]]:
-                raise ValueError("tensors overlap, leave gaps or have the wrong size")
-            end = stop
-        if 8 + size + end != path.stat().st_size:
-            raise ValueError("the tensors do not fill the file")
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
-        raise IntegrityError(f"{name}: not a safetensors file: {error}", HINT) from error
-    return tensors
+def read_headers(folder: Path, paths: Collection[str]) -> tuple[dict[str, Header], list[str]]:
+    """Return path -> header of every safetensors file, and what is wrong with the others."""
+    headers, faults = {}, []
+    for path in filter(_is_weights, paths):
+        try:
+            headers[path] = safetensors_header.read(folder / path)
+        except ValueError as error:
+            with (folder / path).open("rb") as file:
+                what = first_bytes.kind(file.read(first_bytes.HEAD_BYTES)) or error
+            faults.append(f"{path}: not a safetensors file: {what}")
+    return headers, faults
 
 
-def _dtype(tensors: dict[str, Any]) -> str:
+def _is_weights(path: str) -> bool:
+    return path.endswith(".safetensors")
+
+
+def _index_faults(index: Any, headers: Mapping[str, Header]) -> Iterator[str]:
+    """Say where the index and the shards do not agree: transformers would leave a weight at random numbers."""
+    if index is None:
+        return
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(f, str) for f in weight_map.values()):
+        yield f"{INDEX}: no weight_map that names a file for each weight"
+        return
+    for shard in sorted(set(weight_map.values()) - set(headers)):
+        yield f"{INDEX}: the shard {shard[:120]!a} is missing"
+    shards = set(weight_map.values()) & set(headers)
+    absent = [name for name, file in weight_map.items() if file in shards and name not in headers[file].tensors]
+    unlisted = [name for file in sorted(shards) for name in headers[file].tensors if weight_map.get(name) != file]
+    if absent:
+        yield f"{INDEX}: {len(absent)} weights are not in their shard: {absent[0][:120]!a} …"
+    if unlisted:
+        yield f"{INDEX}: {len(unlisted)} weights of the shards are not listed for them: {unlisted[0][:120]!a} …"
+
+
+def loaded(headers: Mapping[str, Header], index: Any) -> dict[str, Tensor]:
+    """Return the tensors that transformers loads: of model.safetensors, else of the shards that the index names."""
+    shards = [WEIGHTS] if WEIGHTS in headers else sorted(set(index["weight_map"].values()))
+    return {name: tensor for shard in shards for name, tensor in headers[shard].tensors.items()}
+
+
+def _facts(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> Facts:
+    is_tied = config.get("tie_word_embeddings") is True and EMBEDDING in tensors
+    counted = [tensor for name, tensor in tensors.items() if not (is_tied and name == OUTPUT)]
+    return Facts(_dtype(counted), sum(tensor.elements for tensor in counted), _kv_bytes(config))
+
+
+def _dtype(tensors: Iterable[Tensor]) -> str:
     sizes: dict[str, int] = {}
-    for tensor in tensors.values():
-        sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + math.prod(tensor["shape"])
+    for tensor in tensors:
+        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.elements
     most = max(sizes, key=lambda name: (sizes[name], name))
     return NAMES.get(most, most.lower())
 
 
 def _kv_bytes(config: dict[str, Any]) -> int:
-    heads = int(config.get("num_attention_heads") or 0)
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    head_size = int(config.get("head_dim") or (int(config.get("hidden_size") or 0) // max(heads, 1)))
-    return 2 * 4 * int(config.get("num_hidden_layers") or 0) * kv_heads * head_size
-
-
-def _json(model_id: str, folder: Path, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads((folder / name).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{model_id}: {name}: not JSON: {error}", HINT) from error
-    if not isinstance(value, dict):
-        raise IntegrityError(f"{model_id}: {name}: not a JSON object", HINT)
-    return value
+    heads = config.get("num_attention_heads") or 0
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_size = config.get("head_dim") or (config.get("hidden_size") or 0) // max(heads, 1)
+    return int(2 * 4 * (config.get("num_hidden_layers") or 0) * kv_heads * head_size)
