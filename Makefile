@@ -1,6 +1,6 @@
 # Every target starts from a fresh checkout. What takes more than one command is a script in make/.
 
-.PHONY: help setup demo demo-stop test bundle check e2e
+.PHONY: help setup demo demo-stop test bundle check e2e bench fuzz soak
 PYTHON3 ?= python3
 
 help:
@@ -34,3 +34,7 @@ e2e: setup
 # make check      lint, types, import arrows, shell lint
 check: setup
 	@.venv/bin/python -m pytest -q tests/unit/test_repository.py
+
+# make bench      the benchmark table, recorded below benchmarks/results (BENCH_TURNS=5; about 7 GB of disk for the time)
+bench: setup
+	@.venv/bin/python -m benchmarks

@@ -1,0 +1,1 @@
+"""Ferry's benchmarks: `make bench`, or python -m benchmarks."""

@@ -1,0 +1,108 @@
+"""How things are timed here: whole processes, one after the other in turns, medians, and what the machine was.
+
+In: commands by name. Out: per command the seconds of each turn and the largest memory that one of its processes had.
+"""
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Timing:
+    """What one command took: wall seconds a turn, and its peak memory in bytes."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+
+    @property
+    def median_s(self) -> float:
+        """The middle one of all turns."""
+        return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something to time: what is to be done before it (not timed), and the words of the command."""
+
+    words: Sequence[str]
+    before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
+
+
+def measure(commands: Mapping[str, Command], turns: int, timings: dict[str, Timing] | None = None) -> dict[str, Timing]:
+    """Run every command once a turn, so that a change of the machine's mood meets all of them alike."""
+    timings = {} if timings is None else timings
+    for _ in range(turns):
+        for name, command in commands.items():
+            command.before()
+            seconds, peak_bytes = run(command.words)
+            command.after()
+            timing = timings.setdefault(name, Timing())
+            timing.seconds.append(seconds)
+            timing.peak_bytes = max(timing.peak_bytes, peak_bytes)
+    return timings
+
+
+def run(words: Sequence[str]) -> tuple[float, int]:
+    """Run a command to its end and return its wall seconds and its peak memory in bytes.
+
+    The peak is the kernel's own account of the child (ru_maxrss). Linux lets a child begin with its parent's: this
+    program must stay small.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen(list(words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stderr.close()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)}: exit {process.returncode}\n{errors.decode(errors='replace')[-2000:]}")
+    return seconds, usage.ru_maxrss * 1024
+
+
+def own_peak_bytes() -> int:
+    """Return this program's own peak memory: no child can show less."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget(path: Path) -> None:
+    """Drop a file from the page cache, so that the next read comes from the disk; needs no privilege."""
+    for file in [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]:
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def warm(path: Path) -> None:
+    """Read a file, so that the next read comes from memory."""
+    for file in [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]:
+        with file.open("rb", buffering=0) as stream:
+            while stream.read(1 << 20):
+                pass
+
+
+def machine() -> dict[str, object]:
+    """Return what the figures depend on: processor, cores, memory, kernel, Python."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    model = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "?")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_average": os.getloadavg()[0],
+    }
