@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -20,12 +21,17 @@ SCRIPT = Path(small_bundle.ROOT, "installer", "install.sh")
 
 @dataclass(frozen=True)
 class Bench:
-    """A folder with a key, and a prefix in it that a test installs to."""
+    """A folder with a key, and a prefix in it that a test installs to.
+
+    `python` is what --python names, None for a bundle that carries one; `path` takes the place of PATH.
+    """
 
     folder: Path
     key: Path
     prefix: Path
     port: int = field(default_factory=lambda: free_port())
+    python: str | None = sys.executable
+    path: str | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -35,7 +41,8 @@ class Bench:
         return self.install_file(small_bundle.make(self.folder / "medium", recipe), *words, status=status)
 
     def install_file(self, bundle: Path, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.command(bundle, *words), **OUTPUT, stdin=subprocess.DEVNULL, check=False)
+        command = self.command(bundle, *words)
+        done = subprocess.run(command, **OUTPUT, env=self.environment, stdin=subprocess.DEVNULL, check=False)
         assert done.returncode == status, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
@@ -43,10 +50,16 @@ class Bench:
     def command(self, bundle: Path, *words: str) -> list[str]:
         trust = ["--allowed-signers", str(self.key.with_suffix(".allowed"))]
         mode = ["--user-mode", "--prefix", str(self.prefix), "--listen", f"127.0.0.1:{self.port}"]
-        return ["sh", str(SCRIPT), str(bundle), *trust, *mode, "--python", sys.executable, *words]
+        named = ["--python", self.python] if self.python else []
+        return ["sh", str(SCRIPT), str(bundle), *trust, *mode, *named, *words]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ) if self.path is None else os.environ | {"PATH": self.path}
 
     def ferry(self, *words: str, status: int = 0) -> Any:
-        done = subprocess.run([str(self.prefix / "bin" / "ferry"), *words, "--json"], **OUTPUT, check=False)
+        command = [str(self.prefix / "bin" / "ferry"), *words, "--json"]
+        done = subprocess.run(command, **OUTPUT, env=self.environment, check=False)
         assert done.returncode == status, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
@@ -60,6 +73,16 @@ class Bench:
 
 
 OUTPUT: Any = {"capture_output": True, "text": True}
+
+
+def path_without_python(folder: Path) -> str:
+    """Make a folder that stands for PATH on a server that has every tool of this host's, and no Python."""
+    folder.mkdir()
+    for tool in (tool for place in os.defpath.split(":")[::-1] for tool in Path(place).glob("*")):
+        link = folder / tool.name
+        if "python" not in str(tool.resolve()) and not link.is_symlink():
+            link.symlink_to(tool)
+    return str(folder)
 
 
 def free_port() -> int:

@@ -90,12 +90,14 @@ def _bring_libraries(root: Path, home: Path, files: list[Path], target: Path) ->
     left, seen = list(files), set[str]()
     while left:
         file = left.pop()
+        file.chmod(0o755)
+        if strip := shutil.which("strip"):
+            subprocess.run([strip, "--strip-debug", str(file)], check=True)
         wanted = [name for name in _patchelf("--print-needed", str(file)).split() if not GLIBC.fullmatch(name)]
         if not wanted:
             continue
         depth = len(file.parent.relative_to(target.parent).parts)
         way = "$ORIGIN" + ("" if file.parent == target else "/.." * depth + "/lib")
-        file.chmod(0o755)
         _patchelf("--set-rpath", way, str(file))
         for name in set(wanted) - seen:
             seen.add(name)
