@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import stub_index
+from click.testing import CliRunner, Result
 from stub_index import Release
 
-from bundle import build, lock, profiles, targets
+from bundle import build, lock, pins, profiles, targets
 from bundle.build import Config
+from bundle.cli import cli
 from bundle.missing import MissingError
 from bundle.sources import Sources
 from checksums.errors import CollectError
@@ -36,6 +40,11 @@ def no_lock_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, NOWHERE)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    # The host's own configuration of pip must not add a source.
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def config(target: Target, index: str) -> Config:
@@ -155,3 +164,69 @@ def test_sources_that_cannot_be_reached_are_an_error_that_says_so(tmp_path: Path
     assert "there is no lock for CPython 3.11 on x86_64 with glibc 2.28 yet" in caught.value.message
     assert NOWHERE in caught.value.message
     assert not (tmp_path / "no-locks").exists()
+
+
+PROFILE = """
+[target]
+python = "3.13"
+platform = "aarch64"
+glibc = "2.31"
+[python]
+source = "host"
+[model]
+source = "modelscope"
+id = "Owner/Name"
+license = "MIT"
+commercial_use = true
+"""
+
+
+@pytest.fixture
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(build, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(pins, "FILE", shutil.copy(pins.FILE, tmp_path / "interpreters.txt"))
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "arm.toml").write_text(PROFILE)
+    return tmp_path / "locks"
+
+
+def run(command: str, folder: Path, *options: str) -> Result:
+    return CliRunner().invoke(cli, [command, "--profile", str(folder / "arm.toml"), *options])
+
+
+def test_one_command_makes_the_lock_and_shows_what_changed(own_locks: Path, files: Path, tmp_path: Path) -> None:
+    releases = stub_index.released()
+    first = run("lock", tmp_path, "--index-url", stub_index.write_pages(tmp_path / "first", files, releases))
+    assert "+ flask " in first.output, first.output
+    assert [path.name for path in own_locks.iterdir()] == ["cp313-aarch64-glibc2.31.txt"]
+    newer = [Release("idna", "99.0", "", (), ("idna-99.0-py3-none-any.whl",), ())]
+    stub_index.write_files(files, newer)
+    index = stub_index.write_pages(tmp_path / "second", files, [*releases, *newer])
+    second = run("lock", tmp_path, "--index-url", index)
+    old = next(entry.version for entry in releases if entry.name == "idna")
+    assert second.output.splitlines()[0] == f"~ idna {old} -> 99.0"
+    assert f"{len(stub_index.expected(NEW_ARM))} wheels" in second.output.splitlines()[-1]
+    third = run("lock", tmp_path, "--index-url", index, "--json")
+    assert '"changes": []' in third.output
+
+
+def test_a_plan_from_the_lock_asks_nobody(own_locks: Path, files: Path, tmp_path: Path) -> None:
+    index = stub_index.write_pages(tmp_path / "simple", files, stub_index.released())
+    assert run("lock", tmp_path, "--index-url", index).exit_code == 0
+    planned = run("plan", tmp_path, "--index-url", f"{NOWHERE}/simple")
+    assert planned.exit_code == 0, planned.output
+    assert "requirements and all that they need: a wheel each that fits the target" in planned.output
+    assert "the hub was not asked" in planned.output
+
+
+def test_a_damaged_lock_is_replaced_and_a_failed_refresh_keeps_the_old_one(
+    own_locks: Path, files: Path, tmp_path: Path
+) -> None:
+    path = own_locks / "cp313-aarch64-glibc2.31.txt"
+    path.write_bytes(b"\xff")
+    assert run("lock", tmp_path, "--index-url", f"{NOWHERE}/simple").exit_code == 1
+    assert path.read_bytes() == b"\xff"
+    index = stub_index.write_pages(tmp_path / "simple", files, stub_index.released())
+    assert run("lock", tmp_path, "--index-url", index).exit_code == 0
+    target = replace(NEW_ARM, glibc="2.31")
+    assert lock.render(lock.read(path), target) == path.read_text()

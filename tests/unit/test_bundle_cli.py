@@ -94,5 +94,39 @@ def test_a_plan_comes_from_the_committed_lock(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(fixed)
     plan = json.loads(run("plan", "--profile", str(tmp_path / "mine.toml"), "--json").stdout)
     assert plan["lock"] == "bundle/locks/cp311-x86_64-glibc2.28.txt"
+    assert plan["total_size"] == plan["size"] + plan["model"]["size"]
+    assert plan["unknown_sizes"] == []
     assert plan["model"]["size"] == 92_871_040
     assert {"torch", "flask", "uv"} <= {wheel["file"].partition("-")[0] for wheel in plan["wheels"]}
+
+
+NO_NETWORK = """
+import socket
+
+def refuse(*_):
+    raise SystemExit("a plan from a lock has no business on a network")
+
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+"""
+
+
+@pytest.mark.parametrize("name", [name for name in profiles.names() if name != "demo"])
+def test_the_plan_of_a_profile_needs_no_network(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
+    environment = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    done = run("plan", "--profile", name, "--json", PYTHONPATH=f"{tmp_path}:{ROOT}", **environment)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["model"]["id"].lower() == f"qwen/{name}"
+    assert (plan["model"]["files"], plan["model"]["commit"]) == ([], "")
+    assert plan["python"]["source"] == "standalone"
+    assert plan["python"]["file"].startswith("cpython-3.11.")
+    assert len(plan["wheels"]) > len(plan["requirements"]) > 10
+    assert "model" in plan["unknown_sizes"]
+
+
+@pytest.mark.parametrize("options", [("--ask-hub",), ("--hub-endpoint", "http://127.0.0.1:9")])
+def test_a_hub_that_is_asked_and_away_is_an_error(options: tuple[str, ...]) -> None:
+    done = run("plan", "--profile", "qwen3-0.6b", *options, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "the hub at http://127.0.0.1:9 does not answer" in done.stderr
