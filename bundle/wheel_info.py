@@ -4,12 +4,14 @@ Fields: core metadata specification, License-Expression (PEP 639) and its predec
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
+from typing import BinaryIO
 
 from bundle import wheel_zip
-from bundle.wheel_zip import NotPlainError
+from bundle.wheel_zip import Member, NotPlainError
 from checksums.errors import IntegrityError
 
 METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
@@ -46,7 +48,7 @@ def read(wheel: Path) -> WheelInfo:
             stated = wheel_zip.read(file, metadata, MAX_TEXT_BYTES).decode("utf-8", "replace")
             return WheelInfo(
                 license=licence_of(stated),
-                license_texts={_text_name(one.name): wheel_zip.read(file, one, MAX_TEXT_BYTES) for one in licences},
+                license_texts=_texts(file, licences),
                 unpacked_bytes=sum(member.size_bytes for member in members),
                 source_bytes=sum(member.size_bytes for member in members if member.name.endswith(".py")),
             )
@@ -67,6 +69,19 @@ def licence_of(metadata: str) -> str:
         stated = ""
     found = str(fields.get("License-Expression", "")).strip() or stated or ", ".join(named) or UNKNOWN
     return "".join(letter if letter.isprintable() else " " for letter in found)
+
+
+def _texts(file: BinaryIO, licences: Iterable[Member]) -> dict[str, bytes]:
+    """Return the texts by names that any file system tells apart."""
+    texts: dict[str, bytes] = {}
+    taken: set[str] = set()
+    for member in licences:
+        name = _text_name(member.name)
+        while name.casefold() in taken:
+            name += "_"
+        taken.add(name.casefold())
+        texts[name] = wheel_zip.read(file, member, MAX_TEXT_BYTES)
+    return texts
 
 
 def _text_name(path: str) -> str:

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 import tiny_model
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from local_hub import LISTING, LocalHub, serving
 
 from bundle import cache
@@ -138,6 +140,34 @@ def test_members_stand_in_the_contracts_order_and_are_plain_files(out: Path) -> 
     assert names[2:] == member_order(names[2:])
     assert {(m.uid, m.gid, m.uname, m.gname, m.isreg()) for m in members} == {(0, 0, "", "", True)}
     assert len({member.mtime for member in members}) == 1
+
+
+def test_the_bill_of_materials_is_valid_and_names_all_that_is_carried(out: Path) -> None:
+    manifest, data = json.loads(read(out, "manifest.json")), read(out, "sbom.cdx.json")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(data.decode()) is None
+    digests = {file["path"]: file["sha256"] for file in manifest["files"]}
+    assert digests["sbom.cdx.json"] == hashlib.sha256(data).hexdigest()
+    found = json.loads(data)["components"]
+    named = {(one["name"], one["version"], one["hashes"][0]["content"]) for one in found if one["licenses"]}
+    wheels = {(wheel["name"], wheel["version"], digests[wheel["file"]]) for wheel in manifest["wheels"]}
+    assert wheels <= named
+    lines = [f"{digest}  {path}\n" for path, digest in sorted(digests.items()) if path.startswith("payload/model/")]
+    model = hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert (manifest["model"]["id"], manifest["model"]["commit"], model) in named
+    assert {"markdown-it", "dompurify"} <= {name for name, _, _ in named}
+
+
+def test_every_component_has_its_licence_text(out: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bundle", "inspect", "--licenses", "--json", str(out / f"{NAME}.tar")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    report = json.loads(done.stdout)
+    assert report["commercial_use"] is False
+    assert [row["name"] for row in report["components"] if not row["texts"]] == []
 
 
 def test_the_documented_commands_accept_it_by_hand(out: Path, tmp_path: Path) -> None:

