@@ -129,18 +129,29 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
     plan = make_plan(config)
     if plan.lock_origin.startswith("resolved"):
         progress.note(f"wheels for {lock.describe(config.profile.target)}: {plan.lock_origin}")
+    manifest, carried = carry(config, plan, progress)
+    install_sh = config.checkout / "installer" / "install.sh"
+    return pack.write(manifest, carried, install_sh, keys, out, progress, config.part_bytes), manifest
+
+
+def carry(config: Config, plan: Plan, progress: Progress) -> tuple[Manifest, list[Artifact]]:
+    """Fetch into the cache what the plan names, look at it, and return what is to be packed.
+
+    Raises:
+        CollectError, IntegrityError, UsageError: as the steps say.
+    """
     with cache.locked():
         sources = wheels.ask([*plan.lock.wheels, *_model_wheels(config)], config.profile.target, config.sources)
         files = wheels.collect(plan.lock.wheels, config.profile.target, sources, progress)
         python = interpreter.collect(config.profile.python, config.profile.target, progress)
         wheel_gate.check(list(zip(plan.lock.wheels, files, strict=True)), progress)
-        _prove_complete(config, plan, files)
+        if plan.requirements:
+            _prove_complete(config, plan, files)
         fetched = collect_weights(config, plan, progress)
     manifest, carried = assemble(config, plan, files, python, fetched)
     if config.base:
-        manifest, carried = delta.leave_out(manifest, carried, config.base)
-    install_sh = config.checkout / "installer" / "install.sh"
-    return pack.write(manifest, carried, install_sh, keys, out, progress, config.part_bytes), manifest
+        return delta.leave_out(manifest, carried, config.base)
+    return manifest, carried
 
 
 def _prove_complete(config: Config, plan: Plan, files: Sequence[Path]) -> None:
