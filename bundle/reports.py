@@ -124,7 +124,8 @@ def plan_text(report: dict[str, Any]) -> str:
         f"model    {model['id']} {model['revision']}{commit} from {model['source']}, {size(model['size'])}",
         f"licence  {model['license']}{'' if model['commercial_use'] else ' ' + NO_COMMERCIAL_USE}",
         f"wheels   {len(report['wheels'])}, {size(report['size'])} ({report['lock']})",
-        f"proof    {len(report['requirements'])} requirements and all that they need: a wheel each that fits the target",
+        f"proof    {len(report['requirements'])} requirements and all that they need: "
+        "a wheel each that fits the target",
         f"total    {size(report['total_size'])}{_unknown(report)}",
     ]
     lines += [f"  {file['path']}  {size(file['size'])}" for file in model["files"]]
