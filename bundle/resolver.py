@@ -29,7 +29,7 @@ else:
     import tomli as tomllib
 
 # An index that does not answer must fail well within a minute; one that answers slowly may take its time.
-PATIENCE = {"UV_HTTP_TIMEOUT": "20", "UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
+PATIENCE = {"UV_HTTP_TIMEOUT": "20", "UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "2"}
 TIMEOUT_S = 600.0
 UNSOLVED = 1
 LOGGED = re.compile(r"(DEBUG|TRACE|INFO|WARN) ")
