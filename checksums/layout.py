@@ -12,8 +12,10 @@ INSTALLER = "install.pyz"
 SBOM = "sbom.cdx.json"
 INTERPRETER_FOLDER = "payload/python/"
 WHEELS = "payload/wheels/"
+TRUST_FOLDER = "payload/trust/"
+NEXT_SIGNERS = f"{TRUST_FOLDER}allowed_signers"
 # Where a release's files stand on the server follows from these, so that none can stand where another one does.
-FOLDERS = ("licenses/", "payload/app/", "payload/model/", INTERPRETER_FOLDER, WHEELS)
+FOLDERS = ("licenses/", "payload/app/", "payload/model/", INTERPRETER_FOLDER, TRUST_FOLDER, WHEELS)
 MAX_SIGNATURES = 16
 # A path that every shell, tar and file system takes as it stands: no blanks, no control characters, no leading dash.
 PART = re.compile(r"[A-Za-z0-9_.+@=,!~%()\[\]{}^#&$'-]+(?: [A-Za-z0-9_.+@=,!~%()\[\]{}^#&$'-]+)*")

@@ -1,4 +1,4 @@
-"""SSH signatures over SHA256SUMS, made and checked by the host's own ssh-keygen.
+"""SSH signatures over SHA256SUMS: made and matched by the host's own ssh-keygen. Whom to believe is quorum.py's.
 
 ssh-keygen reads the first signature block of a file, ignores what follows and forgives some white space; a bundle's
 signature must be in canonical form, so that there is one way to write it. Format: OpenSSH, PROTOCOL.sshsig.
@@ -6,18 +6,17 @@ signature must be in canonical form, so that there is one way to write it. Forma
 
 import base64
 import binascii
-import hashlib
 import struct
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from checksums import process
 from checksums.errors import IntegrityError, UsageError
+from checksums.signers import NAMESPACE, PRINCIPAL, fingerprint, strings
 
-NAMESPACE = "ferry-bundle"
-PRINCIPAL = "ferry"
-MAGIC = b"SSHSIG"
+PREAMBLE = b"SSHSIG" + struct.pack(">I", 1)
 BEGIN, END = "-----BEGIN SSH SIGNATURE-----\n", "-----END SSH SIGNATURE-----\n"
 COLUMNS = 70
 MAX_SIGNATURE_BYTES = 16 * 1024
@@ -25,15 +24,11 @@ MAX_SIGNATURE_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class Signature:
-    """An SSHSIG that is well formed; nothing is said of what it signs."""
+    """An SSHSIG that is well formed; nothing is said of what it signs. `kind` is the key's type."""
 
     public_key: bytes
+    kind: str
     fingerprint: str
-
-
-def fingerprint(public_key: bytes) -> str:
-    """Return a public key's fingerprint as ssh-keygen prints it, from the key's wire format."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(public_key).digest()).decode().rstrip("=")
 
 
 def parse(armoured: bytes, name: str = "the signature") -> Signature:
@@ -45,14 +40,21 @@ def parse(armoured: bytes, name: str = "the signature") -> Signature:
     try:
         text = armoured.decode("ascii")
         blob = base64.b64decode("".join(text.removeprefix(BEGIN).removesuffix(END).split("\n")), validate=True)
-        if len(armoured) > MAX_SIGNATURE_BYTES or armour(blob) != armoured:
+        if len(armoured) > MAX_SIGNATURE_BYTES or armour(blob) != armoured or not blob.startswith(PREAMBLE):
             raise ValueError
-        key, namespace, reserved, _hash, _signature = _strings(blob)
+        key, namespace, reserved, _hash, _signature = strings(blob[len(PREAMBLE) :])
+        kind = _kind(key)
     except (ValueError, binascii.Error, struct.error) as error:
         raise IntegrityError(f"{name}: not an SSH signature in canonical form", "copy the bundle again") from error
     if namespace != NAMESPACE.encode() or reserved:
         raise IntegrityError(f"{name}: signed for something else than a bundle", f"sign with: -n {NAMESPACE}")
-    return Signature(key, fingerprint(key))
+    return Signature(key, kind, fingerprint(key))
+
+
+def _kind(key: bytes) -> str:
+    """Return the first string of a key's wire format, its type; what follows differs with it."""
+    (size,) = struct.unpack_from(">I", key)
+    return key[4 : 4 + size].decode("ascii")
 
 
 def armour(blob: bytes) -> bytes:
@@ -62,62 +64,59 @@ def armour(blob: bytes) -> bytes:
     return (BEGIN + "".join(lines) + END).encode()
 
 
-def _strings(blob: bytes) -> list[bytes]:
-    """Return the five strings of the blob; ValueError or struct.error when it is anything else."""
-    if blob[:6] != MAGIC or struct.unpack_from(">I", blob, 6) != (1,):
-        raise ValueError(blob[:10])
-    strings, at = [], 10
-    for _ in range(5):
-        (size,) = struct.unpack_from(">I", blob, at)
-        strings.append(blob[at + 4 : at + 4 + size])
-        at += 4 + size
-    if at != len(blob):
-        raise ValueError("bytes behind the signature")
-    return strings
-
-
 def sign(data: bytes, key: Path) -> bytes:
-    """Sign with a private key file, or a public one whose private half an ssh-agent holds.
+    """Sign with a private key file, or a public one whose private half an ssh-agent or a security key holds.
 
     Raises:
-        UsageError: there is no such key, or ssh-keygen cannot sign with it.
+        UsageError: there is no such key, it is a certificate, or ssh-keygen cannot sign with it.
     """
     if not key.is_file():
         raise UsageError(f"{key}: no such signing key", f"make one with: ssh-keygen -t ed25519 -f {key}")
     done = process.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE], input_bytes=data, check=False)
     if done.returncode != 0:
         raise UsageError(f"{key}: cannot sign: {done.stderr.decode(errors='replace').strip()}", "check the key")
-    parse(done.stdout, str(key))
+    if "-cert-" in parse(done.stdout, str(key)).kind:
+        raise UsageError(f"{key}: is a certificate, and servers count keys", "name the key itself")
     return done.stdout
 
 
-def allowed_signers_line(key: Path) -> str:
-    """Return the line of an allowed_signers file that trusts `key` for bundles and for nothing else."""
-    # Out of a signature: the private half may be in an agent, and `key` the public one.
-    public_key = parse(sign(b"", key), str(key)).public_key
-    (size,) = struct.unpack_from(">I", public_key)
-    kind, text = public_key[4 : 4 + size].decode(), base64.b64encode(public_key).decode()
-    return f'{PRINCIPAL} namespaces="{NAMESPACE}" {kind} {text}\n'
-
-
-def verify(data: bytes, armoured: bytes, allowed_signers: Path, name: str = "the signature") -> Signature:
-    """Check a signature over `data` against an allowed_signers file and return it.
+def sign_with_all(data: bytes, keys: Sequence[Path]) -> list[bytes]:
+    """Sign with each key, and refuse one that comes twice under two names.
 
     Raises:
-        IntegrityError: it is not canonical, not over these bytes, or by a key that the file does not allow.
+        UsageError: a key cannot sign, or is the same as another one.
+    """
+    made = [sign(data, key) for key in keys]
+    seen: dict[str, Path] = {}
+    for key, armoured in zip(keys, made, strict=True):
+        found = parse(armoured, str(key)).fingerprint
+        if found in seen:
+            raise UsageError(f"{key}: the same key as {seen[found]}; a key counts once", "name each key once")
+        seen[found] = key
+    return made
+
+
+def allowed_signers_line(key: Path, valid_before: str = "") -> str:
+    """Return the line of an allowed_signers file that trusts `key` for bundles and for nothing else."""
+    # Out of a signature: the private half may be in an agent, and `key` the public one.
+    made = parse(sign(b"", key), str(key))
+    until = f',valid-before="{valid_before}"' if valid_before else ""
+    text = base64.b64encode(made.public_key).decode()
+    return f'{PRINCIPAL} namespaces="{NAMESPACE}"{until} {made.kind} {text}\n'
+
+
+def match(data: bytes, armoured: bytes, name: str = "the signature") -> Signature:
+    """Return a signature that is over `data`, whoever made it; its fingerprint is then as ssh-keygen says it.
+
+    Raises:
+        IntegrityError: it is not canonical, or not over these bytes.
     """
     signature = parse(armoured, name)
     with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
         file = Path(folder, "signature")
         file.write_bytes(armoured)
-        common = ["-n", NAMESPACE, "-s", str(file)]
-        good = ["ssh-keygen", "-Y", "verify", "-f", str(allowed_signers), "-I", PRINCIPAL, *common]
-        if process.run(good, input_bytes=data, check=False).returncode == 0:
-            return signature
-        matches = process.run(["ssh-keygen", "-Y", "check-novalidate", *common], input_bytes=data, check=False)
-    if matches.returncode != 0:
+        argv = ["ssh-keygen", "-Y", "check-novalidate", "-n", NAMESPACE, "-s", str(file)]
+        done = process.run(argv, input_bytes=data, check=False)
+    if done.returncode != 0:
         raise IntegrityError(f"{name} does not match: the list of digests was changed", "copy the bundle again")
-    raise IntegrityError(
-        f"signed by {signature.fingerprint}, a key that {allowed_signers} does not allow",
-        "get the signer's allowed_signers file another way than with the bundle, and check it",
-    )
+    return Signature(signature.public_key, signature.kind, done.text.rpartition(" ")[2])

@@ -4,8 +4,6 @@ A command parses, calls one function of the core and presents what it returns. R
 errors to standard error; with --json an error is an object on standard output.
 """
 
-import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +11,10 @@ from typing import Any
 
 import click
 
-from checksums.errors import FerryError, HealthError, HostError, UsageError
-from installer import admin, files, installed, inventory, network, present, starting, state, uninstall
+from checksums.errors import FerryError, HealthError, UsageError
+from installer import admin, files, installed, inventory, network, present, settings, starting, uninstall
+from installer.cli_common import as_json, as_path, dry_run, installation, need_rights, report
+from installer.cli_trust import trust_group
 from installer.host import host_of
 from installer.install import Outcome, Request
 from installer.install import install as install_bundle
@@ -25,9 +25,6 @@ from installer.status import status as status_of
 from installer.verify import Trust
 
 INTEGRITY = 3
-as_json = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
-as_path = click.Path(path_type=Path)
 handed_on = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -48,6 +45,8 @@ def cli(context: click.Context, prefix: Path) -> None:
 @click.option("--user-mode", is_flag=True)
 @click.option("--listen")
 @click.option("--allowed-signers", type=as_path)
+@click.option("--threshold", type=click.IntRange(1, settings.MAX_THRESHOLD))
+@click.option("--accept-signers")
 @click.option("--insecure-unsigned", is_flag=True)
 @click.option("--accept-license", is_flag=True)
 @click.option("--yes", is_flag=True)
@@ -61,6 +60,8 @@ def install(
     user_mode: bool,
     listen: str | None,
     allowed_signers: Path | None,
+    threshold: int | None,
+    accept_signers: str | None,
     insecure_unsigned: bool,
     accept_license: bool,
     yes: bool,
@@ -74,11 +75,11 @@ def install(
     ask = present.ask if sys.stdin.isatty() and not yes else None
     # The interpreter under any virtual environment: ours must not depend on somebody else's environment.
     python = Path(sys.executable).resolve()
-    trust = Trust(allowed_signers, insecure_unsigned)
     places = places_of(prefix, user_mode)
-    request = Request(bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python)
+    trust = Trust(allowed_signers, insecure_unsigned, settings.threshold_of(places, threshold))
+    request = Request(bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python, accept_signers)
     outcome = install_bundle(request, Lines(), present.note)
-    _report(_outcome_object(outcome), present.outcome(outcome, places, dry_run), as_json)
+    report(_outcome_object(outcome), present.outcome(outcome, places, dry_run), as_json)
 
 
 @cli.command()
@@ -86,7 +87,7 @@ def install(
 @click.pass_obj
 def status(prefix: Path, as_json: bool) -> None:
     """Say what runs, and whether it answers. Example: ferry status --json"""
-    places, current = _installed(prefix)
+    places, current = installation(prefix)
     _report_status(places, current, as_json)
 
 
@@ -96,8 +97,8 @@ def status(prefix: Path, as_json: bool) -> None:
 @click.pass_obj
 def start(prefix: Path, dry_run: bool, as_json: bool) -> None:
     """Start the service and wait until it can answer. Example: ferry start"""
-    places, current = _installed(prefix)
-    _need_rights(places)
+    places, current = installation(prefix)
+    need_rights(places)
     if dry_run:
         present.note(f"would start Ferry {current.version}, and wait until it can answer")
     else:
@@ -111,8 +112,8 @@ def start(prefix: Path, dry_run: bool, as_json: bool) -> None:
 @click.pass_obj
 def stop(prefix: Path, dry_run: bool, as_json: bool) -> None:
     """Stop the service; at most 10 seconds. Example: ferry stop"""
-    places, current = _installed(prefix)
-    _need_rights(places)
+    places, current = installation(prefix)
+    need_rights(places)
     if dry_run:
         present.note(f"would stop Ferry {current.version}")
     else:
@@ -125,10 +126,10 @@ def stop(prefix: Path, dry_run: bool, as_json: bool) -> None:
 @click.pass_obj
 def verify(prefix: Path, as_json: bool) -> None:
     """Compare every installed file with the signed list. Example: ferry verify --json"""
-    places, current = _installed(prefix)
+    places, current = installation(prefix)
     problems = installed.verify(places, current.release, Lines())
     answer = {"ok": not problems, "problems": [asdict(problem) for problem in problems]}
-    _report(answer, present.problems(current.release, problems), as_json)
+    report(answer, present.problems(current.release, problems), as_json)
     if problems:
         click.get_current_context().exit(INTEGRITY)
 
@@ -143,7 +144,7 @@ def inventory_command(prefix: Path, out: Path | None, as_json: bool) -> None:
     The answer is JSON with or without --json. It is no secret and needs no trust; carry it to the connected host and
     give it to: python -m bundle build --base inventory.json
     """
-    places, current = _installed(prefix)
+    places, current = installation(prefix)
     taken = inventory.take(places, current, Lines())
     if out:
         files.write(out, taken.render())
@@ -161,8 +162,8 @@ def inventory_command(prefix: Path, out: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Take Ferry away; settings and data stay. Example: ferry uninstall --purge"""
-    places, current = _installed(prefix)
-    _need_rights(places)
+    places, current = installation(prefix)
+    need_rights(places)
     paths = uninstall.paths(places, purge)
     if not dry_run:
         question = f"remove Ferry {current.version}{', its accounts and conversations' if purge else ''}? Type yes: "
@@ -171,7 +172,10 @@ def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_js
         uninstall.uninstall(places, purge, Lines())
     kept = [] if purge else uninstall.kept(places)
     text = present.removed(paths, uninstall.users(places, purge), kept, dry_run)
-    _report({"release": current.release, "paths": [str(path) for path in paths]}, text, as_json)
+    report({"release": current.release, "paths": [str(path) for path in paths]}, text, as_json)
+
+
+cli.add_command(trust_group)
 
 
 def _handed_on(name: str, text: str) -> None:
@@ -180,20 +184,14 @@ def _handed_on(name: str, text: str) -> None:
     @cli.command(name=name, help=text, context_settings=handed_on, add_help_option=False)
     @click.pass_context
     def command(context: click.Context) -> None:
-        places, _ = _installed(context.obj)
-        _need_rights(places)
+        places, _ = installation(context.obj)
+        need_rights(places)
         admin.become(places, name, *context.args)
 
 
 _handed_on("user", "Accounts: add, list, passwd, enable, disable. Example: ferry user add alice")
 _handed_on("key", "API keys: add, list, revoke. Example: ferry key add reports")
 _handed_on("selftest", "Ask the model a question through the whole service. Example: ferry selftest")
-
-
-def _installed(prefix: Path) -> tuple[Places, state.State]:
-    root_places = places_of(prefix, is_user=False)
-    current = state.need(root_places)
-    return places_of(prefix, is_user=current.mode == "user"), current
 
 
 def _started(places: Places) -> None:
@@ -204,22 +202,14 @@ def _started(places: Places) -> None:
         raise FerryError(error.message, error.hint) from error
 
 
-def _need_rights(places: Places) -> None:
-    if not places.is_user and os.geteuid() != 0:
-        raise HostError("this needs root", "run it again with sudo")
-
-
 def _outcome_object(outcome: Outcome) -> dict[str, Any]:
-    return {name: getattr(outcome, name) for name in ("release", "version", "url", "user", "password")}
+    answer = {name: getattr(outcome, name) for name in ("release", "version", "url", "user", "password")}
+    return answer | ({"signers": outcome.rotation.as_object()} if outcome.rotation else {})
 
 
 def _report_status(places: Places, current: State, as_json: bool) -> None:
     found = status_of(places, current)
-    _report(asdict(found), present.status(found, places), as_json)
-
-
-def _report(answer: dict[str, Any], text: str, as_json: bool) -> None:
-    click.echo(json.dumps(answer, indent=1) if as_json else text)
+    report(asdict(found), present.status(found, places), as_json)
 
 
 def main() -> None:

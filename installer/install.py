@@ -21,6 +21,7 @@ from installer import (
     lock,
     preflight,
     release,
+    rotation,
     settings,
     starting,
     state,
@@ -31,6 +32,7 @@ from installer.files import Changes
 from installer.host import Host, host_of
 from installer.places import Places
 from installer.progress import Progress
+from installer.rotation import Rotation
 from installer.state import State
 from installer.verify import Discard, Trust, VerifiedBundle, copy_payload, open_bundle, open_file
 
@@ -56,11 +58,15 @@ class Request:
     dry_run: bool = False
     ask: Callable[[str], bool] | None = None
     is_host_python: bool = False
+    accept_signers: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an install would do; `before` is what runs now, `base` where this server has what a delta leaves out."""
+    """What an install would do; `before` is what runs now, `base` where this server has what a delta leaves out.
+
+    `signers` names the list of keys that the bundle brings.
+    """
 
     release: str
     version: str
@@ -69,6 +75,7 @@ class Plan:
     new_bytes: int
     is_same: bool
     base: Mapping[str, Path] = field(default_factory=dict)
+    signers: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,7 @@ class Outcome:
     url: str | None = None
     user: str | None = None
     password: str | None = None
+    rotation: Rotation | None = None
 
 
 def install(request: Request, progress: Progress, show: Callable[[str], object]) -> Outcome:
@@ -97,6 +105,7 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
     with open_file(request.bundle) as stream:
         progress.step("verifying the signed head of the bundle")
         bundle = open_bundle(stream, request.trust)
+        rotation.demand_digest(bundle, request.accept_signers)
         plan = make_plan(bundle, request)
         if plan.is_same:
             url = status.url_of(request.places)
@@ -134,7 +143,8 @@ def make_plan(bundle: VerifiedBundle, request: Request) -> Plan:
         )
     listen = settings.listen_of(places, request.listen)
     is_same = before is not None and before.release == name
-    return Plan(name, manifest.version, before, listen, _new_bytes(bundle, places), is_same)
+    signers = rotation.digest(bundle)
+    return Plan(name, manifest.version, before, listen, _new_bytes(bundle, places), is_same, signers=signers)
 
 
 def _check_prefix(prefix: Path) -> None:
@@ -151,6 +161,7 @@ def describe(plan: Plan, places: Places) -> str:
             f"would install {plan.release} below {places.prefix} ({places.mode} mode); installed now: {before}",
             f"would listen on {plan.listen}, and take {plan.new_bytes / preflight.GIB:.2f} GiB of disk",
             f"settings: {places.etc}, data: {places.data}, log: {places.log}, command: {places.wrapper}",
+            *([f"{rotation.BRINGS}: {plan.signers}"] if plan.signers else []),
             "changed: nothing (--dry-run)",
         ]
     )
@@ -195,7 +206,10 @@ def _carry_out(bundle: VerifiedBundle, request: Request, plan: Plan, progress: P
                 raise FerryError(f"{places.prefix}: changed meanwhile", "try again")
             outcome = _change(bundle, request, plan, Changes(undo), progress)
             undo.pop_all()
-    return outcome
+            # At a first install the operator has just said whom to trust.
+            ask = request.ask if plan.before else None
+            brought = rotation.offer(bundle, places, ask, request.accept_signers)
+    return replace(outcome, rotation=brought)
 
 
 @contextmanager
@@ -229,6 +243,7 @@ def _lay_down(bundle: VerifiedBundle, request: Request, plan: Plan, staging: Pat
     places, manifest = request.places, bundle.manifest
     with progress.bar("unpacking and verifying", _payload_bytes(bundle)) as on_bytes:
         target = release.unpack(bundle, places, staging, plan.base, on_bytes)
+    rotation.demand_list(target)
     if file := _carried(bundle, request):
         progress.step(f"unpacking Python {manifest.python.version}")
         interpreter.make(file, places, staging, target, manifest.target.python)
@@ -249,7 +264,7 @@ def _switch(request: Request, plan: Plan, made: Path, changes: Changes, progress
     if plan.before and host.state() == "running":
         changes.back(starting.start, places, host, progress)
     host.prepare(made, changes)
-    settings.write(places, made, plan.listen, request.trust.allowed_signers, changes)
+    settings.write(places, made, plan.listen, request.trust, changes)
     wrapper.write(places, changes)
     host.stop()
     changes.link(places.current, f"{places.releases.name}/{plan.release}")

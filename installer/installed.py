@@ -1,7 +1,8 @@
 """What is installed, against what was signed: places come in, every deviation goes out.
 
-The signature over the release's own SHA256SUMS is checked again with the server's list; then each file is hashed, on
-all cores. Nothing is changed.
+The signatures over the release's own SHA256SUMS are checked again; then each file is hashed, on all cores. Nothing is
+changed. Who signed was trusted when it was installed: a key that has since been replaced or has expired makes what it
+signed no worse.
 """
 
 import os
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from checksums import signature, sums
+from checksums import quorum, signature, sums
 from checksums.errors import FerryError
 from checksums.hashing import OnBytes, sha256_file
 from checksums.layout import MANIFEST, MAX_SIGNATURES, SUMS, signature_name
@@ -18,7 +19,7 @@ from checksums.manifest import File, Manifest
 from installer import interpreter
 from installer.places import Places
 from installer.progress import Progress
-from installer.release import installed_path
+from installer.release import SIGNERS, installed_path
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,19 @@ def verify(places: Places, release: str, progress: Progress) -> list[Problem]:
 
 
 def _signatures(places: Places, folder: Path, data: bytes) -> Iterator[Problem]:
-    """Check every signature that came with the release; one that was installed unsigned has none."""
-    for name in map(signature_name, range(1, MAX_SIGNATURES + 1)):
-        if not (folder / name).exists():
-            return
-        try:
-            signature.verify(data, (folder / name).read_bytes(), places.allowed_signers, name)
-        except FerryError as error:
-            yield Problem(name, error.message)
+    """Check the signatures that came with the release; one that was installed unsigned has none."""
+    paths = [folder / signature_name(number) for number in range(1, MAX_SIGNATURES + 1)]
+    made = {path.name: path.read_bytes() for path in paths if path.exists()}
+    recorded = folder / SIGNERS
+    try:
+        if recorded.exists():
+            found = {signature.match(data, text, name).fingerprint for name, text in made.items()}
+            absent = sorted(set(recorded.read_text().split()) - found)
+            yield from (Problem(SUMS, f"the signature by {fingerprint} is missing") for fingerprint in absent)
+        elif made:
+            quorum.judge(data, made, quorum.Rule(places.allowed_signers))
+    except FerryError as error:
+        yield Problem(SUMS, error.message)
 
 
 def _contents(folder: Path, files: list[File], progress: Progress) -> list[Problem]:

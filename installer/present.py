@@ -6,7 +6,7 @@ import platform
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,10 +14,13 @@ import click
 
 from checksums.errors import FerryError, UsageError
 from checksums.inventory import Inventory
+from installer import trust
 from installer.install import Outcome
 from installer.installed import Problem
 from installer.places import Places
+from installer.rotation import Rotation
 from installer.status import Status
+from installer.trust import Change
 
 INTERRUPTED = 130
 
@@ -46,6 +49,8 @@ def outcome(done: Outcome, places: Places, is_dry_run: bool) -> str:
     lines.append(f"the command: {places.wrapper}")
     if done.password:
         lines += [f"user:     {done.user}", f"password: {done.password}   (shown this once)"]
+    if done.rotation:
+        lines.append(rotation(done.rotation))
     return "\n".join(lines)
 
 
@@ -65,6 +70,29 @@ def removed(paths: Sequence[Path], users: Sequence[str], kept: Sequence[Path], i
     verb = "would remove" if is_dry_run else "removed"
     lines = [f"{verb} {path}" for path in paths] + [f"{verb} the user {user}" for user in users]
     return "\n".join([*lines, *(f"kept {path}" for path in kept)])
+
+
+def signers(found: Mapping[str, Any], places: Places) -> str:
+    """Return the keys that this server trusts."""
+    lines = [f"{places.allowed_signers}: {found['threshold']} of these keys must sign a bundle"]
+    for key in found["keys"]:
+        limits = [f"{word} {key[at]}" for word, at in (("from", "valid_after"), ("until", "valid_before")) if key[at]]
+        counts = f"does not count: {key['why']}" if key["why"] else "counts"
+        lines.append("  ".join([key["fingerprint"], key["type"], counts, *limits, key["comment"]]).rstrip())
+    return "\n".join(lines)
+
+
+def trust_change(made: Change, is_dry_run: bool) -> str:
+    """Return what became of a change of the list of trusted keys."""
+    if not made.is_any:
+        return "nothing to change: the list says so already"
+    return "\n".join(["would change" if is_dry_run else "changed", *trust.lines(made)])
+
+
+def rotation(done: Rotation) -> str:
+    """Return what came of the list of keys that a bundle brought."""
+    what = "is now this server's" if done.is_taken else f"was not taken; {done.hint}"
+    return "\n".join([f"the bundle's list of trusted keys {what}", *trust.lines(done.change)])
 
 
 def problems(release: str, found: Sequence[Problem]) -> str:

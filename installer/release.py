@@ -23,6 +23,8 @@ from installer.verify import Discard, VerifiedBundle, copy_payload
 
 STAGING = ".staging-"
 PAYLOAD = "payload/"
+# Whose signatures counted when the release was installed, one fingerprint a line.
+SIGNERS = "SHA256SUMS.signers"
 SHARED = ("payload/model/", "payload/wheels/", INTERPRETER_FOLDER)
 
 
@@ -61,6 +63,7 @@ def unpack(bundle: VerifiedBundle, places: Places, folder: Path, base: Mapping[s
     target.mkdir()
     for name, data in bundle.head.items():
         (target / name).write_bytes(data)
+    (target / SIGNERS).write_text("".join(f"{fingerprint}\n" for fingerprint in bundle.signers))
     writer = _Writer(places, folder, target)
     try:
         copy_payload(bundle, writer.open, on_bytes)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from checksums import parts, signature, sums
+from checksums import parts, quorum, signature, sums
 from checksums.errors import IntegrityError, UsageError
 from checksums.hashing import OnBytes, Sink, sha256_ranges
 from checksums.layout import INSTALLER, MANIFEST, MAX_SIGNATURES, SUMS, member_order, signature_name
 from checksums.manifest import File, Manifest
 from checksums.parts import PartsReader, explained
+from checksums.quorum import Rule, Verdict
 from checksums.tarball import Member, TarReader
 
 T = TypeVar("T")
@@ -29,10 +30,14 @@ MAX_HEAD_BYTES = {SUMS: 4 << 20, MANIFEST: 16 << 20, INSTALLER: 64 << 20}
 
 @dataclass(frozen=True)
 class Trust:
-    """Whose signatures count: an allowed_signers file, or nobody's where the operator said so loudly."""
+    """Whose signatures count: an allowed_signers file, or nobody's where the operator said so loudly.
+
+    `threshold` says how many of its keys have to sign.
+    """
 
     allowed_signers: Path | None
     insecure_unsigned: bool = False
+    threshold: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class VerifiedBundle:
     """A bundle whose head is what was signed. Only `open_bundle` makes one.
 
     `head` holds the bytes of SHA256SUMS, its signatures, manifest.json and install.pyz; `signers` the fingerprints of
-    the keys that signed, empty for an unsigned one; `reader` stands before the first payload member.
+    the trusted keys that signed, empty for an unsigned one; `reader` stands before the first payload member; `notes`
+    are what the operator has to be told.
     """
 
     manifest: Manifest
@@ -48,6 +54,7 @@ class VerifiedBundle:
     head: dict[str, bytes]
     signers: tuple[str, ...]
     reader: TarReader = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def payload(self) -> list[File]:
@@ -86,8 +93,9 @@ def open_bundle(stream: BinaryIO, trust: Trust) -> VerifiedBundle:
     """Read and prove the head of a bundle.
 
     Raises:
-        IntegrityError: it is no bundle, is damaged, or is signed by nobody whom `trust` names.
-        HostError: its format is newer than this program knows.
+        IntegrityError: it is no bundle, is damaged, or is signed by fewer than `trust` asks for.
+        HostError: its format is newer than this program knows, or OpenSSH here cannot read the list of signers.
+        UsageError: the list of signers is none.
     """
     with explained(stream):
         return _read_head(stream, trust)
@@ -102,14 +110,21 @@ def _read_head(stream: BinaryIO, trust: Trust) -> VerifiedBundle:
     while member.path == (signature_name(len(head)) if head else SUMS) and len(head) <= MAX_SIGNATURES:
         head[member.path] = _read(reader, member)
         member = _next(reader)
-    signers = _signers(head, trust)
+    # Its time is needed to judge the keys, and proved below; nothing else of it is looked at before.
+    description = _read(reader, member) if member.path == MANIFEST else b""
+    verdict = _judge(head, trust, quorum.created_in(description))
     digests = sums.parse(head[SUMS])
-    manifest = Manifest.parse(_proved(reader, member, MANIFEST, head, digests))
+    _expect(member.path, MANIFEST, digests)
+    manifest = Manifest.parse(_proved(MANIFEST, description, head, digests))
+    if manifest.render() != head[MANIFEST]:
+        raise IntegrityError(f"{MANIFEST}: not in the form that Ferry writes", "build the bundle again")
     _agree(manifest, digests, reader.top)
-    program = _proved(reader, _next(reader), INSTALLER, head, digests)
+    member = _next(reader)
+    _expect(member.path, INSTALLER, digests)
+    program = _proved(INSTALLER, _read(reader, member), head, digests)
     if (described := manifest.file(INSTALLER)) is None or (described.size, described.mode) != (len(program), HEAD_MODE):
         raise IntegrityError(f"{INSTALLER}: size or mode differs from the manifest", RECOPY)
-    return VerifiedBundle(manifest, digests, head, signers, reader)
+    return VerifiedBundle(manifest, digests, head, verdict.signers, reader, verdict.notes)
 
 
 def copy_payload(bundle: VerifiedBundle, target: Callable[[File], Sink], on_bytes: OnBytes | None = None) -> None:
@@ -169,27 +184,23 @@ class Discard:
         return len(data)
 
 
-def _signers(head: dict[str, bytes], trust: Trust) -> tuple[str, ...]:
-    """Return the fingerprints of the trusted keys that signed; an unsigned bundle has none."""
+def _judge(head: dict[str, bytes], trust: Trust, created: str) -> Verdict:
+    """Return the trusted keys that signed; an unsigned bundle has none."""
     signatures = {name: data for name, data in head.items() if name != SUMS}
     if not signatures:
         if trust.insecure_unsigned:
-            return ()
+            return Verdict(())
         raise IntegrityError("the bundle is not signed", "get a signed one, or say --insecure-unsigned if you must")
     if trust.allowed_signers is None:
         raise IntegrityError("nobody is trusted on this server yet", "give the signer's list: --allowed-signers FILE")
-    if not trust.allowed_signers.is_file():
-        raise UsageError(f"{trust.allowed_signers}: no such file", "give the signer's list: --allowed-signers FILE")
-    verified = [signature.verify(head[SUMS], data, trust.allowed_signers, name) for name, data in signatures.items()]
-    return tuple(sorted({found.fingerprint for found in verified}))
+    return quorum.judge(head[SUMS], signatures, Rule(trust.allowed_signers, trust.threshold, created))
 
 
-def _proved(reader: TarReader, member: Member, name: str, head: dict[str, bytes], digests: dict[str, str]) -> bytes:
-    _expect(member.path, name, digests)
-    head[name] = _read(reader, member)
-    if hashlib.sha256(head[name]).hexdigest() != digests.get(name):
+def _proved(name: str, data: bytes, head: dict[str, bytes], digests: dict[str, str]) -> bytes:
+    if hashlib.sha256(data).hexdigest() != digests.get(name):
         raise IntegrityError(f"{name}: sha256 differs from the signed list", RECOPY)
-    return head[name]
+    head[name] = data
+    return data
 
 
 def _agree(manifest: Manifest, digests: dict[str, str], top: str) -> None:

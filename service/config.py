@@ -145,7 +145,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class Trust:
-    threshold: int = _fixed(1)
+    threshold: int = _whole(1, 1, 16)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ SCRIPT = Path(small_bundle.ROOT, "installer", "install.sh")
 ECHO = b"""
 import json, sys
 allowed = sys.argv[sys.argv.index("--allowed-signers") + 1] if "--allowed-signers" in sys.argv else ""
-print(json.dumps({"argv": sys.argv[1:], "allowed": open(allowed).read() if allowed else ""}))
+print(json.dumps({"argv": sys.argv[1:], "allowed": open(allowed, errors="replace").read() if allowed else ""}))
 """
 
 

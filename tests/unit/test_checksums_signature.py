@@ -1,12 +1,13 @@
 """Signatures made by the real ssh-keygen, and every way to write one that is not the canonical way."""
 
 import base64
+import struct
 import subprocess
 import time
 
 import pytest
 
-from checksums import signature
+from checksums import quorum, signature, signers
 from checksums.errors import IntegrityError, UsageError
 
 DATA = b"the list\n"
@@ -26,16 +27,20 @@ def armoured(keys):
     return signature.sign(DATA, keys / "ours")
 
 
+def judged(keys, armoured, data=DATA):
+    return quorum.judge(data, {"it": armoured}, quorum.Rule(keys / "allowed_signers"))
+
+
 def refused(keys, armoured, data=DATA):
     with pytest.raises(IntegrityError) as caught:
-        signature.verify(data, armoured, keys / "allowed_signers")
+        judged(keys, armoured, data)
     return caught.value.message
 
 
 def test_a_signature_by_an_allowed_key_holds_and_names_the_key(keys, armoured):
-    found = signature.verify(DATA, armoured, keys / "allowed_signers")
+    found = judged(keys, armoured)
     shown = subprocess.run(["ssh-keygen", "-lf", keys / "ours.pub"], capture_output=True, text=True, check=True).stdout
-    assert found.fingerprint == shown.split()[1]
+    assert found.signers == (shown.split()[1],)
 
 
 def test_the_same_data_and_ed25519_key_give_the_same_signature(keys, armoured):
@@ -61,8 +66,8 @@ def test_a_public_key_will_do_where_an_agent_holds_the_private_half(tmp_path, mo
         subprocess.run(["ssh-add", "-q", tmp_path / "key"], check=True)
         (tmp_path / "key").unlink()
         line = signature.allowed_signers_line(tmp_path / "key.pub")
-        (tmp_path / "allowed").write_text(line)
-        signature.verify(DATA, signature.sign(DATA, tmp_path / "key.pub"), tmp_path / "allowed")
+        (tmp_path / "allowed_signers").write_text(line)
+        assert judged(tmp_path, signature.sign(DATA, tmp_path / "key.pub")).signers
     finally:
         agent.terminate()
         agent.wait()
@@ -122,3 +127,36 @@ def test_a_missing_key_is_wrong_usage_and_says_how_to_make_one(tmp_path):
     with pytest.raises(UsageError) as caught:
         signature.sign(DATA, tmp_path / "absent")
     assert "ssh-keygen -t ed25519" in caught.value.hint
+
+
+def test_the_same_key_under_two_names_is_no_second_signature(keys):
+    with pytest.raises(UsageError) as caught:
+        signature.sign_with_all(DATA, [keys / "ours", keys / "other", keys / "ours.pub"])
+    assert "ours.pub: the same key as " in caught.value.message
+
+
+def test_a_certificate_signs_nothing(tmp_path):
+    for name in ("ca", "key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    certify = ["ssh-keygen", "-q", "-s", tmp_path / "ca", "-I", "someone", "-n", "ferry", tmp_path / "key.pub"]
+    subprocess.run(certify, check=True)
+    with pytest.raises(UsageError) as caught:
+        signature.sign(DATA, tmp_path / "key-cert.pub")
+    assert "is a certificate" in caught.value.message
+
+
+def string(data):
+    return struct.pack(">I", len(data)) + data
+
+
+@pytest.mark.parametrize("kind", ["sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"])
+def test_a_signature_of_a_hardware_key_is_read(kind):
+    """Put together by hand (PROTOCOL.u2f): no such key is at hand, so that it is read is all that is tried."""
+    curve = string(b"nistp256") if "ecdsa" in kind else b""
+    key = string(kind.encode()) + curve + string(bytes(range(32))) + string(b"ssh:")
+    made = string(kind.encode()) + string(bytes(64)) + b"\x01" + struct.pack(">I", 7)
+    blob = signature.PREAMBLE + string(key) + string(b"ferry-bundle") + string(b"") + string(b"sha512") + string(made)
+    found = signature.parse(signature.armour(blob))
+    assert (found.kind, found.public_key) == (kind, key)
+    line = f"ferry {kind} {base64.b64encode(key).decode()} the token in the safe"
+    assert [one.fingerprint for one in signers.parse(line.encode(), "list")] == [found.fingerprint]

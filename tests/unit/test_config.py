@@ -87,12 +87,17 @@ def test_a_bad_value_is_named_with_what_is_allowed(section: str, line: str) -> N
         ("data", 'url = "postgresql://db/ferry"'),
         ("audit", 'content = "full"'),
         ("audit", "retain_days = 30"),
-        ("trust", "threshold = 2"),
     ],
 )
 def test_a_feature_of_a_later_release_is_refused_instead_of_ignored(section: str, line: str) -> None:
     message = complaint(f"[{section}]\n{line}\n")
     assert message.startswith(f"ferry.toml: [{section}] {line}: not available in this release; allowed: ")
+
+
+def test_a_threshold_of_trust_is_a_number_of_signatures() -> None:
+    assert parse("[trust]\nthreshold = 16\n").trust.threshold == 16
+    for value in ("0", "17", '"2"', "true"):
+        assert "allowed: a whole number from 1 to 16" in complaint(f"[trust]\nthreshold = {value}\n")
 
 
 def test_a_table_for_ldap_is_kept_as_it_is() -> None:
