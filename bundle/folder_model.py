@@ -97,9 +97,11 @@ def _stays_in(path: Path, folder: Path) -> bool:
 def _revision(model: FolderModel) -> str:
     """Return the revision that the SDK noted for the folder, else what stands for none."""
     record = model.path / RECORD
-    found = RECORDED.match(record.read_text(errors="replace")[:200]) if record.is_file() else None
-    if found:
-        return found[1]
+    if record.is_file():
+        with record.open(errors="replace") as file:
+            found = RECORDED.match(file.read(200))
+        if found:
+            return found[1]
     place = model.path.resolve()
     is_snapshot = place.parent.name == SNAPSHOTS and bool(REVISION.fullmatch(place.name))
     return place.name if is_snapshot else model.revision

@@ -39,6 +39,21 @@ def safetensors(tensors: dict[str, tuple[str, list[int], bytes]], metadata: dict
     return struct.pack("<Q", len(raw)) + raw + b"".join(data for _, _, data in tensors.values())
 
 
+def with_copy(folder: Path) -> Path:
+    """Write the tied matrix a second time into the model's file, as some are published; `folder` is returned."""
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    metadata = header.pop("__metadata__", None)
+    tensors = {}
+    for name, tensor in header.items():
+        start, stop = (8 + length + offset for offset in tensor["data_offsets"])
+        tensors[name] = (tensor["dtype"], tensor["shape"], data[start:stop])
+    path.write_bytes(safetensors({"lm_head.weight": tensors["model.embed_tokens.weight"], **tensors}, metadata))
+    return folder
+
+
 def write_large(folder: Path, sizes: list[int]) -> Path:
     """Write a model of random shards, so many bytes each, with what belongs to it; `folder` is returned."""
     chosen = random.Random(0)

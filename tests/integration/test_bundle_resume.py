@@ -12,52 +12,29 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import small_checkout
 import tiny_model
 from local_hub import LISTING, LocalHub, serving
 
-from bundle import cache, lock, targets
-
-ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20
 SEED = 20_240_204
 BYTES_PER_S = 80e6
 NAME = "ferry-resumed-0.1.0-x86_64"
-PROFILE = """
-[target]
-python = "3.11"
-platform = "x86_64"
-glibc = "2.28"
-[python]
-source = "host"
-[model]
-source = "modelscope"
-id = "Qwen/Qwen1.5-0.5B-Chat"
-license = "none"
-commercial_use = true
-"""
 PART = re.compile(r"([0-9a-f]{64})\.part(?:\.(\d+)-\d+)?")
 Ranges = list[tuple[str, int, int]]
+Build = subprocess.Popen[str]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ferry with a service that needs two small wheels, so that a build takes as long as its model does."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("bundle", "checksums", "installer", "service", "systemd"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "vendor"))
-    shutil.copy(ROOT / "LICENSE", folder / "LICENSE")
-    target = targets.make_target("3.11", "x86_64", "2.28")
-    committed = folder / "bundle" / "locks" / targets.lock_name(target)
-    kept = tuple(w for w in lock.parse(committed.read_text(), "lock").wheels if w.name in ("click", "tqdm"))
-    requirements = "".join(f"{wheel.name}=={wheel.version}\n" for wheel in kept)
-    (folder / "requirements.in").write_text(requirements)
-    committed.write_text(lock.render(lock.Lock(lock.requirements_digest(requirements), kept), target))
-    (folder / "resumed.toml").write_text(PROFILE)
+    folder = small_checkout.make(tmp_path_factory.mktemp("checkout"))
+    small_checkout.profile(folder, "resumed", source="modelscope", id="Qwen/Qwen1.5-0.5B-Chat")
     return folder
 
 
@@ -69,6 +46,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
         yield running
 
 
+def kill(process: Build) -> None:
+    process.kill()
+
+
 @dataclass
 class Run:
     """One cache of its own, and builds that share it."""
@@ -78,8 +59,11 @@ class Run:
     folder: Path
     errors: str = field(default="")
 
-    def build(self, kill_at_bytes: int | None = None) -> int:
-        """Build, killed as soon as the hub has sent so many bytes; return the exit status."""
+    def build(self, at_bytes: int | None = None, action: Callable[[Build], object] = kill, before: str = "") -> int:
+        """Build, and act as soon as the hub has sent so many bytes; return the exit status.
+
+        `before` is what a shell does first.
+        """
         self.hub.answers.clear()
         self.hub.requests.clear()
         command = [sys.executable, "-m", "bundle", "build", "--profile", str(self.checkout / "resumed.toml")]
@@ -90,12 +74,18 @@ class Run:
             "SOURCE_DATE_EPOCH": "1735689600",
             "PYTHONPATH": str(self.checkout),
         }
+        if before:
+            command = ["sh", "-euc", f'{before}; exec "$@"', "sh", *command]
         with subprocess.Popen(command, cwd=self.folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
-            if kill_at_bytes is not None:
-                self.hub.on_bytes = lambda total: process.kill() if total >= kill_at_bytes else None
+            if at_bytes is not None:
+                self.hub.on_bytes = lambda total: self._act(process, action) if total >= at_bytes else None
             self.errors = process.communicate(timeout=120)[1]
         self.hub.on_bytes = None
         return process.returncode
+
+    def _act(self, process: Build, action: Callable[[Build], object]) -> None:
+        self.hub.on_bytes = None
+        action(process)
 
     def held(self) -> Ranges:
         """Return which bytes lie on the disk, after looking that they are the hub's."""
@@ -127,6 +117,17 @@ class Run:
         return found
 
 
+def fresh(hub: LocalHub, checkout: Path, folder: Path) -> Run:
+    small_checkout.share_wheels(folder / "cache")
+    return Run(hub, checkout, folder)
+
+
+def fill(path: Path) -> None:
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 20))
+
+
 def files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
@@ -153,10 +154,8 @@ def test_a_build_that_is_killed_goes_on_from_every_byte_that_it_had(
     everything = sum(path.stat().st_size for path in files(hub.folder))
     bundles, resumed = set(), 0
     for number, moment in enumerate(moments(everything)):
-        run = Run(hub, checkout, tmp_path / str(number))
-        (run.folder / "cache" / "ferry").mkdir(parents=True)
-        (run.folder / "cache" / "ferry" / "wheels").symlink_to(cache.folder("wheels"))
-        assert run.build(kill_at_bytes=moment) == -signal.SIGKILL, run.errors
+        run = fresh(hub, checkout, tmp_path / str(number))
+        assert run.build(at_bytes=moment) == -signal.SIGKILL, run.errors
         assert not list(run.folder.glob("out/*.tar"))
         held = run.held()
         assert total(held) <= moment + (1 << 20)
@@ -182,3 +181,52 @@ def assert_correct(tarball: Path, hub: LocalHub) -> None:
             member = archive.extractfile(f"{NAME}/payload/model/{path.relative_to(hub.folder).as_posix()}")
             assert member is not None
             assert member.read() == path.read_bytes()
+
+
+def goes_on(run: Run) -> None:
+    """Build once more: nothing that lies on the disk is asked for again."""
+    assert not list(run.folder.glob("out/*.tar"))
+    held = run.held()
+    assert total(held) > 0
+    assert run.build() == 0, run.errors
+    assert common(run.asked(), held) == []
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_download_exits_130_soon_and_goes_on(
+    checkout: Path, hub: LocalHub, tmp_path: Path, sent: int
+) -> None:
+    run = fresh(hub, checkout, tmp_path)
+    assert run.build(at_bytes=9_000_000, action=lambda process: process.send_signal(sent)) == 130
+    assert "error: interrupted" in run.errors
+    assert sum(answer.count for answer in hub.answers) < 38_000_000
+    goes_on(run)
+
+
+def test_a_file_system_that_takes_no_more_is_one_clear_error_and_the_next_run_goes_on(
+    checkout: Path, hub: LocalHub, tmp_path: Path
+) -> None:
+    run = fresh(hub, checkout, tmp_path)
+    assert run.build(before="ulimit -f 12000") == 1
+    assert run.errors.count("error:") == 1
+    assert re.search(r"error: .*\.part.*: File too large\nhint: make room there", run.errors), run.errors
+    goes_on(run)
+
+
+@pytest.mark.e2e
+def test_a_disk_that_is_full_is_one_clear_error_and_the_next_run_goes_on(
+    checkout: Path, hub: LocalHub, tmp_path: Path
+) -> None:
+    """A real file system, filled by somebody else while the weights arrive."""
+    disk = tmp_path / "cache"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", disk], check=True)
+    try:
+        run = fresh(hub, checkout, tmp_path)
+        assert run.build(at_bytes=9_000_000, action=lambda _: fill(disk / "filler")) == 1, run.errors
+        assert run.errors.count("error:") == 1
+        assert "No space left on device" in run.errors
+        (disk / "filler").unlink()
+        goes_on(run)
+    finally:
+        subprocess.run(["umount", disk], check=True)

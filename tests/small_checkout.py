@@ -1,0 +1,49 @@
+"""A copy of Ferry whose service needs two small wheels: what a build takes is then what its model takes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from bundle import cache, lock, targets
+
+ROOT = Path(__file__).resolve().parents[1]
+WHEELS = ("click", "tqdm")
+TARGET = """
+[target]
+python = "3.11"
+platform = "x86_64"
+glibc = "2.28"
+[python]
+source = "host"
+[model]
+license = "none"
+commercial_use = true
+"""
+
+
+def make(folder: Path) -> Path:
+    """Write the checkout into `folder`, which is returned."""
+    for name in ("bundle", "checksums", "installer", "service", "systemd"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "LICENSE", folder / "LICENSE")
+    target = targets.make_target("3.11", "x86_64", "2.28")
+    committed = folder / "bundle" / "locks" / targets.lock_name(target)
+    kept = tuple(w for w in lock.parse(committed.read_text(), "lock").wheels if w.name in WHEELS)
+    requirements = "".join(f"{wheel.name}=={wheel.version}\n" for wheel in kept)
+    (folder / "requirements.in").write_text(requirements)
+    committed.write_text(lock.render(lock.Lock(lock.requirements_digest(requirements), kept), target))
+    return folder
+
+
+def profile(folder: Path, name: str, **model: str) -> Path:
+    """Write a profile with these lines below [model] and return its path."""
+    path = folder / f"{name}.toml"
+    path.write_text(TARGET + "".join(f'{key} = "{value}"\n' for key, value in model.items()))
+    return path
+
+
+def share_wheels(cache_home: Path) -> None:
+    """Give a cache of a test's own the wheels that this host has: they take minutes to fetch."""
+    (cache_home / "ferry").mkdir(parents=True, exist_ok=True)
+    (cache_home / "ferry" / "wheels").symlink_to(cache.folder("wheels"))
