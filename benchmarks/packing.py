@@ -12,6 +12,7 @@ from pathlib import Path
 from bundle import pack
 from bundle.artifacts import Artifact, of_bytes
 from bundle.progress import Progress
+from bundle.signing import Signing
 from checksums.hashing import CHUNK_BYTES, sha256_file
 from checksums.layout import FORMAT, INSTALLER
 from checksums.manifest import Manifest, Model, Python, Requires, Target, Wheel
@@ -80,7 +81,7 @@ def write(folder: Path, out: Path) -> Path:
         requires=Requires(1, 1),
     )
     script = CHECKOUT / "installer" / "install.sh"
-    return pack.write(manifest, carried, script, (), out, Progress(quiet=True)).tarball
+    return pack.write(manifest, carried, script, Signing(), out, Progress(quiet=True)).tarball
 
 
 if __name__ == "__main__":

@@ -32,10 +32,11 @@ from bundle.lock import Lock, Locked
 from bundle.model_files import Hub, Weights
 from bundle.profiles import FolderModel, HubModel, PackageModel, Profile
 from bundle.progress import Progress
+from bundle.signing import Signing
 from bundle.sources import Sources
 from checksums.errors import CollectError
 from checksums.inventory import Inventory
-from checksums.layout import FORMAT, INSTALLER
+from checksums.layout import FORMAT, INSTALLER, NEXT_SIGNERS
 from checksums.manifest import Manifest, Model, Python, Wheel
 
 LOCKS = Path(__file__).parent / "locks"
@@ -55,6 +56,7 @@ class Config:
     jobs: int = models.JOBS
     base: Inventory | None = None
     part_bytes: int | None = None
+    next_signers: bytes | None = None
     checkout: Path = version.CHECKOUT
 
     @property
@@ -120,7 +122,7 @@ def find_lock(config: Config) -> tuple[Lock, str]:
         raise CollectError(text, error.hint) from error
 
 
-def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -> tuple[pack.Written, Manifest]:
+def build(config: Config, signing: Signing, out: Path, progress: Progress) -> tuple[pack.Written, Manifest]:
     """Make a bundle and return its files and its manifest.
 
     Raises:
@@ -131,7 +133,7 @@ def build(config: Config, keys: Sequence[Path], out: Path, progress: Progress) -
         progress.note(f"wheels for {lock.describe(config.profile.target)}: {plan.lock_origin}")
     manifest, carried = carry(config, plan, progress)
     install_sh = config.checkout / "installer" / "install.sh"
-    return pack.write(manifest, carried, install_sh, keys, out, progress, config.part_bytes), manifest
+    return pack.write(manifest, carried, install_sh, signing, out, progress, config.part_bytes), manifest
 
 
 def carry(config: Config, plan: Plan, progress: Progress) -> tuple[Manifest, list[Artifact]]:
@@ -189,6 +191,7 @@ def assemble(
             fetched.folder, fetched.digests, fetched.rewritten, not isinstance(config.profile.model, FolderModel)
         ),
         *artifacts.wheels(locked, files),
+        *([artifacts.of_bytes(NEXT_SIGNERS, config.next_signers)] if config.next_signers else []),
     ]
     profile = config.profile
     manifest = Manifest(

@@ -15,17 +15,18 @@ from typing import Any, NoReturn
 import click
 
 from bundle import build as building
-from bundle import delta, media, models, profiles, reports, sources, version
+from bundle import delta, media, models, profiles, reports, signing, sources, version
 from bundle.build import Config
 from bundle.cli_common import Command, everywhere
 from bundle.cli_lock import lock_command
 from bundle.cli_look import diff, inspect, profiles_command, verify
 from bundle.cli_media import SIZE_HELP, join, split
 from checksums.errors import FerryError, UsageError
-from checksums.layout import MAX_TOP_BYTES
+from checksums.layout import MAX_TOP_BYTES, NEXT_SIGNERS
 from checksums.manifest import NAME
 
 INTERRUPTED = 130
+KEY_HELP = "An SSH key: the private one, or the public one of an agent's or a security key's. May come several times."
 JOBS_HELP = "How many ranges of the weights are fetched at the same time."
 
 
@@ -127,7 +128,10 @@ def cli() -> None:
 @cli.command()
 @_inputs
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the bundle goes.")
-@click.option("--sign-key", "keys", multiple=True, type=click.Path(path_type=Path), help="An SSH private key.")
+@click.option("--sign-key", "keys", multiple=True, type=click.Path(path_type=Path), help=KEY_HELP)
+@click.option("--valid-before", default="", metavar="YYYYMMDD", help="Until when servers count these keys.")
+@click.option("--next-signers", type=click.Path(path_type=Path), help="The list of keys that servers shall take next.")
+@click.option("--threshold", type=click.IntRange(1, 16), default=1, help="How many keys servers ask for.")
 @click.option("--base", type=click.Path(path_type=Path), help="A server's `ferry inventory`: leave out what it has.")
 @click.option("--split", "part_bytes", type=media.parse_size, metavar="SIZE", help=SIZE_HELP)
 @click.option("--jobs", type=click.IntRange(1, 32), default=models.JOBS, show_default=True, help=JOBS_HELP)
@@ -135,6 +139,9 @@ def cli() -> None:
 def build(
     out: Path,
     keys: tuple[Path, ...],
+    valid_before: str,
+    next_signers: Path | None,
+    threshold: int,
     base: Path | None,
     part_bytes: int | None,
     jobs: int,
@@ -145,13 +152,20 @@ def build(
 
     Example: python -m bundle build --profile demo --out dist --sign-key ~/.ssh/id_ed25519
 
+    By two keys: … --sign-key first --sign-key second; each file beside `install.sh` is then as the README describes it.
+
     Only what one server lacks: python -m bundle build --profile demo --out delta --base inventory.json
     """
     progress = click.get_current_context().obj
     config = replace(_config(**inputs), base=delta.read(base) if base else None, part_bytes=part_bytes, jobs=jobs)
-    written, manifest = building.build(config, keys, out, progress)
+    signed = signing.check(keys, threshold, valid_before)
+    if next_signers:
+        config = replace(config, next_signers=signing.next_signers(next_signers, threshold))
+    written, manifest = building.build(config, signed, out, progress)
     if config.base and config.sequence <= config.base.sequence:
         progress.note(f"that server took sequence {config.base.sequence}: it will not take this {config.sequence}")
+    if brought := manifest.file(NEXT_SIGNERS):
+        progress.note(f"servers take the list of keys unattended with --accept-signers sha256:{brought.sha256}")
     if not keys:
         progress.note("the bundle is not signed: servers refuse it unless told --insecure-unsigned")
     click.echo(

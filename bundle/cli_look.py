@@ -71,6 +71,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("bundle", metavar="BUNDLE|PART...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--allowed-signers", type=click.Path(path_type=Path), help="Whose signatures count.")
+@click.option("--threshold", type=click.IntRange(1, 16), default=1, show_default=True, help="How many must sign.")
 @click.option("--insecure-unsigned", is_flag=True, help="Take a bundle that nobody signed.")
 @click.option("--rebuild", is_flag=True, help="Make it again from its own lock with this checkout, and compare.")
 @rebuild_inputs
@@ -78,6 +79,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 def verify(
     bundle: tuple[Path, ...],
     allowed_signers: Path | None,
+    threshold: int,
     insecure_unsigned: bool,
     rebuild: bool,
     as_json: bool,
@@ -93,8 +95,11 @@ def verify(
     """
     if not rebuild:
         refuse_without_rebuild(**inputs)
-    trust = Trust(allowed_signers, insecure_unsigned)
-    verified = inspection.verify(bundle, trust, click.get_current_context().obj)
+    trust = Trust(allowed_signers, insecure_unsigned, threshold)
+    progress = click.get_current_context().obj
+    verified = inspection.verify(bundle, trust, progress)
+    for note in verified.notes:
+        progress.note(note)
     signers = list(verified.signers)
     manifest, count = verified.manifest, len(verified.digests)
     left_out = len(verified.left_out)

@@ -13,6 +13,7 @@ OPTIONS = {
     "python": click.option("--python", default="", metavar="ARCHIVE", help="The interpreter's file, if one's own."),
     "find_links": click.option("--find-links", multiple=True, metavar="DIR", help="A folder of wheels to take."),
     "index_url": click.option("--index-url", default="", metavar="URL", help="The package index, instead of pip's."),
+    "next_signers": click.option("--next-signers", default="", metavar="FILE", help="The list of keys that it brings."),
     "hub_endpoint": click.option("--hub-endpoint", default="", metavar="URL", help="The hub to ask for the model."),
 }
 HINT = "use the checkout that it was made from (its date is the commit's), and what its builder was given"

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 from bundle import media
 from bundle.artifacts import Artifact, of_bytes
 from bundle.progress import Bar, Progress
+from bundle.signing import Signing
 from bundle.workshop import workshop
 from checksums import signature, sums
 from checksums.errors import IntegrityError
@@ -40,7 +41,7 @@ def write(
     manifest: Manifest,
     artifacts: Sequence[Artifact],
     install_sh: Path,
-    keys: Sequence[Path],
+    signing: Signing,
     out: Path,
     progress: Progress,
     part_bytes: int | None = None,
@@ -55,7 +56,7 @@ def write(
     """
     by_path = {artifact.path: artifact for artifact in [*artifacts, of_bytes(MANIFEST, manifest.render())]}
     sums_bytes = sums.render({path: artifact.sha256 for path, artifact in by_path.items()})
-    signatures = [signature.sign(sums_bytes, key) for key in keys]
+    signatures = signature.sign_with_all(sums_bytes, signing.keys)
     script = install_sh.read_bytes()
     if part_bytes:
         head = {SUMS: len(sums_bytes)} | {signature_name(n): len(data) for n, data in enumerate(signatures, 1)}
@@ -65,10 +66,9 @@ def write(
         with media.writing(folder / f"{manifest.name}.tar", part_bytes) as stream:
             _write_tar(stream, manifest.name, sums_bytes, signatures, by_path, progress)
         (folder / "install.sh").write_bytes(script)
-        if keys:
-            (folder / "install.sh.sig").write_bytes(signature.sign(script, keys[0]))
-            lines = sorted({signature.allowed_signers_line(key) for key in keys})
-            (folder / "allowed_signers").write_text("".join(lines), encoding="ascii")
+        if signatures:
+            (folder / "install.sh.sig").write_bytes(signature.sign(script, signing.keys[0]))
+            (folder / "allowed_signers").write_text(signing.allowed_signers(signatures), encoding="ascii")
         return _publish(folder, out, f"{manifest.name}.tar")
 
 

@@ -9,8 +9,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 
-from bundle import build, hub, interpreter, model_files, models, pack, profiles
+from bundle import build, hub, interpreter, model_files, models, pack, profiles, signing
 from bundle.artifacts import Artifact, of_bytes
 from bundle.build import Config, Plan
 from bundle.components import NO_COMMERCIAL_USE
@@ -19,7 +20,7 @@ from bundle.profiles import AnyModel, FolderModel, HubModel, PackageModel, Profi
 from bundle.progress import Progress
 from bundle.sources import Sources
 from checksums.errors import UsageError
-from checksums.layout import INTERPRETER_FOLDER, MANIFEST
+from checksums.layout import INTERPRETER_FOLDER, MANIFEST, NEXT_SIGNERS
 from checksums.manifest import Manifest
 from installer.verify import VerifiedBundle
 
@@ -31,6 +32,7 @@ class Inputs:
     sources: Sources
     profile: str = ""
     python: str = ""
+    next_signers: str = ""
     hub_endpoint: str = ""
     hub_token: str = ""
 
@@ -84,7 +86,16 @@ def configured(manifest: Manifest, inputs: Inputs) -> Config:
         sources=inputs.sources,
         hub_endpoint=inputs.hub_endpoint,
         hub_token=inputs.hub_token,
+        next_signers=_next_signers(manifest, inputs),
     )
+
+
+def _next_signers(manifest: Manifest, inputs: Inputs) -> bytes | None:
+    if manifest.file(NEXT_SIGNERS) is None:
+        return None
+    if not inputs.next_signers:
+        raise UsageError(f"{NEXT_SIGNERS}: comes from its builder's own file", "give that file: --next-signers FILE")
+    return signing.next_signers(Path(inputs.next_signers), 1)
 
 
 def _python(manifest: Manifest, inputs: Inputs) -> PythonChoice:
@@ -105,13 +116,13 @@ def _model(manifest: Manifest, inputs: Inputs) -> AnyModel:
     if described.source == "modelscope":
         license = described.license.removesuffix(f" {NO_COMMERCIAL_USE}")
         return HubModel(described.id, license, license == described.license, described.revision, weights)
+    hint = "give the file that it was made with: --profile FILE"
+    if not inputs.profile and manifest.profile not in profiles.names():
+        raise UsageError(f"{manifest.profile}: not one of Ferry's own profiles", hint)
     model = profiles.load(inputs.profile or manifest.profile).model
     if (model.source, model.id) != (described.source, described.id):
-        raise UsageError(
-            f"profile {inputs.profile or manifest.profile}: is about {model.id} from {model.source}, "
-            f"the bundle carries {described.id} from {described.source}",
-            "give the profile that it was made with: --profile FILE",
-        )
+        what = f"{described.id} from {described.source}"
+        raise UsageError(f"the bundle carries {what}, the profile says {model.id} from {model.source}", hint)
     return replace(model, weights=weights) if isinstance(model, FolderModel) else model
 
 

@@ -70,8 +70,7 @@ def sign(data: bytes, key: Path) -> bytes:
     Raises:
         UsageError: there is no such key, it is a certificate, or ssh-keygen cannot sign with it.
     """
-    if not key.is_file():
-        raise UsageError(f"{key}: no such signing key", f"make one with: ssh-keygen -t ed25519 -f {key}")
+    demand_file(key)
     done = process.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE], input_bytes=data, check=False)
     if done.returncode != 0:
         raise UsageError(f"{key}: cannot sign: {done.stderr.decode(errors='replace').strip()}", "check the key")
@@ -91,15 +90,30 @@ def sign_with_all(data: bytes, keys: Sequence[Path]) -> list[bytes]:
     for key, armoured in zip(keys, made, strict=True):
         found = parse(armoured, str(key)).fingerprint
         if found in seen:
-            raise UsageError(f"{key}: the same key as {seen[found]}; a key counts once", "name each key once")
+            raise twice(key, seen[found])
         seen[found] = key
     return made
 
 
-def allowed_signers_line(key: Path, valid_before: str = "") -> str:
+def demand_file(key: Path) -> None:
+    """Raise UsageError where there is no such file, private or public."""
+    if not key.is_file():
+        raise UsageError(f"{key}: no such signing key", f"make one with: ssh-keygen -t ed25519 -f {key}")
+
+
+def twice(key: Path, other: Path) -> UsageError:
+    """Return the error for one key that is named twice."""
+    return UsageError(f"{key}: the same key as {other}; a key counts once", "name each key once")
+
+
+def allowed_signers_line(key: Path) -> str:
     """Return the line of an allowed_signers file that trusts `key` for bundles and for nothing else."""
     # Out of a signature: the private half may be in an agent, and `key` the public one.
-    made = parse(sign(b"", key), str(key))
+    return line_of(parse(sign(b"", key), str(key)))
+
+
+def line_of(made: Signature, valid_before: str = "") -> str:
+    """Return the line of an allowed_signers file that trusts the key of a signature."""
     until = f',valid-before="{valid_before}"' if valid_before else ""
     text = base64.b64encode(made.public_key).decode()
     return f'{PRINCIPAL} namespaces="{NAMESPACE}"{until} {made.kind} {text}\n'

@@ -15,6 +15,7 @@ import stub_wheels
 from bundle import artifacts, inspection, installer_zip, pack, wheel_info
 from bundle.artifacts import Artifact, of_bytes
 from bundle.progress import Progress
+from bundle.signing import Signing
 from checksums.errors import IntegrityError, UsageError
 from checksums.layout import INSTALLER
 from checksums.manifest import Manifest, Model, Python, Requires, Target
@@ -58,8 +59,8 @@ def write(tmp_path: Path, carried: list[Artifact]) -> Callable[..., pack.Written
     script = tmp_path / "install.sh"
     script.write_text("#!/bin/sh\n")
 
-    def write(out: str, keys: tuple[Path, ...] = ()) -> pack.Written:
-        return pack.write(describe(carried), carried, script, keys, tmp_path / out, QUIET)
+    def write(out: str, keys: tuple[Path, ...] = (), part_bytes: int | None = None) -> pack.Written:
+        return pack.write(describe(carried), carried, script, Signing(keys), tmp_path / out, QUIET, part_bytes)
 
     return write
 
@@ -120,6 +121,34 @@ def test_an_unsigned_bundle_takes_away_what_an_older_signed_one_left(
         (tmp_path / "out" / name).write_text("of another bundle")
     write("out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"install.sh", "ferry-test-1-x86_64.tar"}
+
+
+def test_a_bundle_that_is_written_in_parts_is_the_same_bundle(write: Callable[..., pack.Written]) -> None:
+    whole = write("whole").tarball.read_bytes()
+    written = write("parts", (), 50_000)
+    *parts, listed = written.bundle
+    assert b"".join(part.read_bytes() for part in parts) == whole and len(parts) == -(-len(whole) // 50_000)
+    assert listed.name == "ferry-test-1-x86_64.tar.parts.json"
+    assert {path.name for path in listed.parent.iterdir()} == {path.name for path in [*written.bundle, *written.others]}
+    assert inspection.verify(parts[3], UNSIGNED, QUIET).manifest.version == "1"
+
+
+def test_whole_or_in_parts_a_bundle_takes_the_place_of_the_one_before(
+    write: Callable[..., pack.Written], tmp_path: Path
+) -> None:
+    for part_bytes in (None, 50_000, 100_000, None):
+        written = write("out", (), part_bytes)
+        assert set((tmp_path / "out").iterdir()) == {*written.bundle, *written.others}
+
+
+def test_too_many_parts_are_refused_before_anything_is_written(
+    write: Callable[..., pack.Written], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="more than 999 parts") as raised:
+        write("out", (), 700)
+    assert "--size" in raised.value.hint and not (tmp_path / "out").exists()
+    written = write("out", (), int(raised.value.hint.rpartition(" ")[2]))
+    assert len(written.bundle) <= 1000
 
 
 def test_a_folder_that_cannot_be_written_is_a_usage_error(write: Callable[..., pack.Written], tmp_path: Path) -> None:
