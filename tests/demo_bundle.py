@@ -6,11 +6,14 @@ In: the checkout. Out: a DemoBundle under ~/.cache/ferry/bundles, signed with a 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,28 +47,55 @@ class DemoBundle:
 
 def demo_bundle() -> DemoBundle:
     """Return the demo bundle of this checkout, built now when the tree changed."""
+    with _home() as home:
+        return DemoBundle(home / "media")
+
+
+def carrying_bundle(archive: Path, glibc: str) -> DemoBundle:
+    """Return the same with an interpreter of one's own in it, made for the glibc that this one needs; same key."""
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    with _home() as home:
+        media = home / f"media-{digest[:16]}"
+        if not media.is_dir():
+            profile = home / "demo.toml"
+            text = (CHECKOUT / "bundle/profiles/demo.toml").read_text()
+            profile.write_text(text.replace('glibc = "2.28"', f'glibc = "{glibc}"'))
+            _build(str(profile), home / "signing_key", media, "--python", str(archive))
+        return DemoBundle(media)
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    """Give the folder of this tree's bundles, with the demo's own in it, to one process at a time."""
     digest = _run(["sh", str(CHECKOUT / "make/tree_digest.sh")]).strip()
     home = BUNDLES / digest
     BUNDLES.mkdir(parents=True, exist_ok=True)
     with (BUNDLES / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not home.is_dir():
-            _build(home)
+            _make(home)
         os.utime(home)
         _forget_old()
-    return DemoBundle(home / "media")
+        yield home
 
 
-def _build(home: Path) -> None:
+def _make(home: Path) -> None:
     for interrupted in BUNDLES.glob(".building-*"):
         shutil.rmtree(interrupted)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=BUNDLES))
     key = building / "signing_key"
     _run(["sh", str(CHECKOUT / "make/signing_key.sh"), str(key)])
-    command = [sys.executable, "-m", "bundle", "build", "--profile", "demo"]
-    _run([*command, "--out", str(building / "media"), "--sign-key", str(key)])
+    _build("demo", key, building / "media")
     building.chmod(0o755)
     building.rename(home)
+
+
+def _build(profile: str, key: Path, media: Path, *words: str) -> None:
+    making = media.with_name(f".making-{media.name}")
+    shutil.rmtree(making, ignore_errors=True)
+    command = [sys.executable, "-m", "bundle", "build", "--profile", profile, "--out", str(making)]
+    _run([*command, "--sign-key", str(key), *words])
+    making.rename(media)
 
 
 def _forget_old() -> None:
