@@ -110,9 +110,9 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
         if plan.is_same:
             url = status.url_of(request.places)
             return Outcome(plan.release, plan.version, is_changed=False, is_same=True, url=url)
+        plan = replace(plan, base=inventory.find(bundle, request.places, progress))
         progress.step("examining this server")
         preflight.demand(preflight.examine(_subject(bundle, request, plan)))
-        plan = replace(plan, base=inventory.find(bundle, request.places, progress))
         show(licence.describe(bundle.manifest, request.bundle[0], plan.base))
         if request.dry_run:
             with progress.bar("verifying every file", _payload_bytes(bundle)) as on_bytes:

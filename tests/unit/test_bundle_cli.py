@@ -37,6 +37,11 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         ("build", "--profile", "demo", "--out", "dist", "--version", "1" * 70),
         ("inspect", "no-such-file.tar"),
         ("verify", "no-such-file.tar"),
+        ("build", "--profile", "demo", "--out", "dist", "--base", "no-such-file.json"),
+        ("build", "--profile", "demo", "--out", "dist", "--split", "1K"),
+        ("split", "no-such-file.tar", "--size", "4G"),
+        ("join", "no-such-file.tar.001"),
+        ("verify", "no-such-file.tar.001", "no-such-file.tar.002"),
     ],
 )
 def test_wrong_usage_exits_2_and_prints_nothing_on_stdout(arguments: tuple[str, ...]) -> None:
@@ -65,7 +70,7 @@ def test_a_name_that_is_not_utf_8_is_shown_and_is_valid_json(locale: str) -> Non
     assert json.loads(asked.stdout.decode("ascii"))["error"].startswith("no\udcff\nsuch.tar")
 
 
-@pytest.mark.parametrize("command", ["build", "plan", "lock", "inspect", "verify", "profiles"])
+@pytest.mark.parametrize("command", ["build", "plan", "lock", "inspect", "verify", "profiles", "split", "join"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0
