@@ -32,7 +32,7 @@ else:
 PATIENCE = {"UV_HTTP_TIMEOUT": "20", "UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "2"}
 TIMEOUT_S = 600.0
 UNSOLVED = 1
-LOGGED = re.compile(r"(DEBUG|TRACE|INFO|WARN) ")
+ERROR = re.compile(r"^error: .*", re.MULTILINE | re.DOTALL)
 # What uv logs for each package that another asks for; an edge of the graph that it walks.
 ASKED_FOR = re.compile(
     r"^DEBUG Adding (?:direct|transitive) dependency(?: for [^:]+)?: ([A-Za-z0-9._-]+)", re.MULTILINE
@@ -115,9 +115,11 @@ def _compile(question: Question, folder: Path, options: Sequence[str]) -> str:
     command += ["--torch-backend", "cpu"] if question.with_torch_index else []
     command += ["--no-deps"] if question.is_alone else []
     (folder / "requirements.in").write_text(question.requirements, encoding="utf-8")
-    (folder / "without.txt").write_text("\n".join(question.without), encoding="utf-8")
+    if question.without:
+        (folder / "without.txt").write_text("\n".join(question.without), encoding="utf-8")
+        command += ["--excludes", "without.txt"]
     done = process.run(
-        [*command, "--excludes", "without.txt", *arguments, *options, "requirements.in"],
+        [*command, *arguments, *options, "requirements.in"],
         env={**os.environ, **PATIENCE, **environment},
         timeout_s=TIMEOUT_S,
         check=False,
@@ -126,7 +128,8 @@ def _compile(question: Question, folder: Path, options: Sequence[str]) -> str:
     said = without_passwords(done.stderr.decode(errors="replace"))
     if done.returncode == 0:
         return said
-    text = "\n".join(line for line in said.splitlines() if line and not LOGGED.match(line))
+    error = ERROR.search(said)
+    text = "\n".join(line for line in (error[0] if error else said).splitlines() if line)
     if done.returncode == UNSOLVED:
         raise NoSolutionError(text, said)
     raise CollectError(f"the wheels cannot be resolved:\n{text}", CHECK)

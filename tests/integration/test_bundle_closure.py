@@ -129,7 +129,7 @@ def test_torch_that_is_unavailable_is_named_beside_the_others_and_the_hint_says_
     with pytest.raises(CollectError) as caught:
         plan(NEW_ARM, tmp_path, files, releases)
     assert named(caught.value) == {"torch", "idna"}
-    assert "PyTorch's own CPU index gave no answer" in caught.value.message
+    assert "PyTorch's own CPU index gave no answer: error: Request failed" in caught.value.message
     assert "torch-…+cpu-cp313-…_aarch64.whl" in caught.value.hint
 
 
@@ -163,6 +163,7 @@ def test_sources_that_cannot_be_reached_are_an_error_that_says_so(tmp_path: Path
         build.make_plan(config(MIDDLE, f"{NOWHERE}/simple"), asks_hub=False)
     assert "there is no lock for CPython 3.11 on x86_64 with glibc 2.28 yet" in caught.value.message
     assert NOWHERE in caught.value.message
+    assert len(caught.value.message.splitlines()) < 10
     assert not (tmp_path / "no-locks").exists()
 
 
