@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -332,6 +334,18 @@ def test_an_interrupted_join_leaves_what_was_there(made: Set, monkeypatch: pytes
         with pytest.raises(KeyboardInterrupt):
             what()
     assert before.read_bytes() == b"an older bundle" and not list(tmp_path.glob("*.tar.*")) + list(tmp_path.glob(".*"))
+
+
+def test_what_a_kill_left_goes_and_what_lives_stays(made: Set, tmp_path: Path) -> None:
+    out = tmp_path / "joined"
+    for name in (".joining-killed", ".joining-lives"):
+        (out / name).mkdir(parents=True)
+        (out / name / "half.tar").write_bytes(b"half")
+    descriptor = os.open(out / ".joining-lives", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    media.join([made.part(1)], out, QUIET)
+    os.close(descriptor)
+    assert sorted(path.name for path in out.iterdir()) == [".joining-lives", made.bundle.name]
 
 
 def test_a_disk_without_room_is_one_clear_error(made: Set, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
