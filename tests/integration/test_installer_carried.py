@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import archives
+import delta_bundle
 import pytest
 import relocatable
 from archives import Member
 from install_bench import Bench, benching, path_without_python, tree
 from small_bundle import PYTHON, Recipe
+
+from checksums.inventory import Inventory
 
 
 @pytest.fixture
@@ -59,7 +62,11 @@ def test_a_server_without_python_installs_answers_upgrades_and_is_purged(bench: 
 
     module = home / "lib" / f"python{PYTHON}" / "json" / "__init__.py"
     kept, program = module.read_bytes(), (home / "bin" / f"python{PYTHON}").stat()
-    bench.install(replace(carrying(bench), version="2.0.0", sequence=2))
+    base = Inventory.parse(json.dumps(bench.ferry("inventory")).encode())
+    delta = delta_bundle.make(bench.folder / "delta", replace(carrying(bench), version="2.0.0", sequence=2), base)
+    assert delta.stat().st_size < 1_000_000, "it leaves the interpreter out"
+    bench.install_file(delta)
+    assert bench.ferry("status")["version"] == "2.0.0" and len(programs(bench)) == 1
     assert pythons(bench) == [home] and (home / "bin" / f"python{PYTHON}").stat() == program
     module.chmod(0o644)
     module.write_bytes(kept + b"\n")
