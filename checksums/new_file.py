@@ -6,12 +6,9 @@ A raw file's own `write` may take less than it is given (a disk that is nearly f
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from checksums.hashing import CHUNK_BYTES
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # A hole is worth a look where a chunk is at least a block of the file system, and the look ends at the first byte set.
@@ -33,7 +30,7 @@ class NewFile(io.RawIOBase):
         """Say that it can be written."""
         return True
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         """Take all of `data`."""
         view = memoryview(data).cast("B")
         count = len(view)

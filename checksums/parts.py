@@ -12,15 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 from checksums.errors import IntegrityError, UsageError
 from checksums.hashing import CHUNK_BYTES
 from checksums.parts_list import MAX_BYTES, MAX_PARTS, SUFFIX, PartsList, part_name
 from checksums.tarball import BLOCK
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 PART = re.compile(r".+\.tar\.(?!000)[0-9]{3}", re.DOTALL)
 RECOPY = "copy what is named here again; the other parts are whole and need not be copied again"
@@ -162,7 +159,7 @@ class PartsReader(io.RawIOBase):
         """Return how many bytes were read."""
         return self.position
 
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         """Read some bytes of one part; 0 behind the last one.
 
         Raises:
