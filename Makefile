@@ -38,3 +38,7 @@ check: setup
 # make bench      the benchmark table, recorded below benchmarks/results (BENCH_TURNS=5; about 7 GB of disk for the time)
 bench: setup
 	@.venv/bin/python -m benchmarks
+
+# make soak       the long runs: 20 builds of the demo that must give the same bytes (about ten minutes)
+soak: setup
+	@sh make/soak.sh

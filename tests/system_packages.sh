@@ -1,10 +1,10 @@
 #!/bin/sh
-# Install the Debian or Ubuntu packages that the tests in containers and in a browser need: only what is missing, only as root.
+# Install the Debian or Ubuntu packages that some tests need (containers, a browser, another clock): only what is missing, only as root.
 # Elsewhere those tests are skipped and say why.
 set -eu
 
 missing=
-for package in chromium debootstrap fonts-dejavu-core openssh-client systemd-container util-linux; do
+for package in chromium debootstrap faketime fonts-dejavu-core openssh-client systemd-container util-linux; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
