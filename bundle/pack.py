@@ -23,6 +23,8 @@ from checksums.manifest import Manifest
 from checksums.tarball import BLOCK, TarWriter, header
 from installer.verify import Discard
 
+SCRIPT = "install.sh"
+
 
 @dataclass(frozen=True)
 class Written:
@@ -46,7 +48,7 @@ def write(
     progress: Progress,
     part_bytes: int | None = None,
 ) -> Written:
-    """Write the tarball, install.sh and, with keys, its signature and allowed_signers into `out`.
+    """Write the tarball, install.sh and, with keys, its signatures and allowed_signers into `out`.
 
     With `part_bytes` the tarball is written as parts of that size, never as a whole.
 
@@ -65,9 +67,10 @@ def write(
     with workshop(out, ".building-") as folder:
         with media.writing(folder / f"{manifest.name}.tar", part_bytes) as stream:
             _write_tar(stream, manifest.name, sums_bytes, signatures, by_path, progress)
-        (folder / "install.sh").write_bytes(script)
+        (folder / SCRIPT).write_bytes(script)
         if signatures:
-            (folder / "install.sh.sig").write_bytes(signature.sign(script, signing.keys[0]))
+            for number, key in enumerate(signing.keys, 1):
+                (folder / signature_name(number, SCRIPT)).write_bytes(signature.sign(script, key))
             (folder / "allowed_signers").write_text(signing.allowed_signers(signatures), encoding="ascii")
         return _publish(folder, out, f"{manifest.name}.tar")
 
@@ -137,11 +140,11 @@ def _publish(folder: Path, out: Path, name: str) -> Written:
     others = sorted(path for path in folder.iterdir() if not path.name.startswith(name))
     for path in others:
         media.synced(path)
-        if path.name == "install.sh":
+        if path.name == SCRIPT:
             path.chmod(0o755)
-    if not (folder / "install.sh.sig").exists():
-        for stale in ("install.sh.sig", "allowed_signers"):
-            (out / stale).unlink(missing_ok=True)
+    for stale in (*out.glob(f"{SCRIPT}*.sig"), out / "allowed_signers"):
+        if not (folder / stale.name).exists():
+            stale.unlink(missing_ok=True)
     moved = tuple(path.replace(out / path.name) for path in others)
     return Written(_publish_bundle(folder, out, name), moved)
 

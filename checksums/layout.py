@@ -24,9 +24,9 @@ MAX_PATH_BYTES = 240
 MAX_TOP_BYTES = 100 - len(f"/{SUMS}.{MAX_SIGNATURES}.sig")
 
 
-def signature_name(number: int) -> str:
-    """Return the name of the n-th signature over SHA256SUMS, counted from 1."""
-    return f"{SUMS}.sig" if number == 1 else f"{SUMS}.{number}.sig"
+def signature_name(number: int, signed: str = SUMS) -> str:
+    """Return the name of the n-th signature over a file, counted from 1."""
+    return f"{signed}.sig" if number == 1 else f"{signed}.{number}.sig"
 
 
 def safe_path(path: str) -> str:

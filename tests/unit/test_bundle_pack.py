@@ -117,7 +117,7 @@ def test_an_unsigned_bundle_takes_away_what_an_older_signed_one_left(
     write: Callable[..., pack.Written], tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
-    for name in ("install.sh.sig", "allowed_signers"):
+    for name in ("install.sh.sig", "install.sh.2.sig", "allowed_signers"):
         (tmp_path / "out" / name).write_text("of another bundle")
     write("out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"install.sh", "ferry-test-1-x86_64.tar"}
