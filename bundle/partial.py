@@ -67,6 +67,7 @@ class Partial:
         self.size_bytes = size_bytes
         self.head = folder / f"{name}.part"
         self._lock = threading.Lock()
+        self._is_whole = False
         self.pieces = self._take_stock(step or max(PIECE_BYTES, size_bytes // MAX_PIECES))
 
     @property
@@ -84,13 +85,15 @@ class Partial:
                 view = view[count:]
 
     def join(self) -> bool:
-        """Move complete pieces into the head as far as it reaches; tell whether the head is now the whole file."""
+        """Move complete pieces into the head as far as it reaches; tell one caller, once, that it is the whole file."""
         with self._lock:
             while len(self.pieces) > 1 and all(piece.is_complete for piece in self.pieces[:2]):
                 size = self._absorb(self.pieces[1].path, self.pieces[1].start)
                 # A new piece: the old one may still be looked at by the thread that has just completed it.
                 self.pieces[:2] = [Piece(0, size, self.head, size)]
-            return len(self.pieces) == 1 and self.pieces[0].is_complete
+            is_news = not self._is_whole and len(self.pieces) == 1 and self.pieces[0].is_complete
+            self._is_whole = self._is_whole or is_news
+            return is_news
 
     def as_one_stream(self) -> Piece:
         """Give up the pieces behind the head and return the one that is left: for hubs that send whole files only."""

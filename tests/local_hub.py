@@ -156,10 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not path.is_file():
             self._send(404, b'{"Code": 404, "Message": "no such file", "Success": false}')
             return
-        data = path.read_bytes()
-        size = len(data)
-        if fault == "garbage":
-            data = bytes(byte ^ 1 for byte in data)
+        size = path.stat().st_size
         wanted = RANGE.fullmatch(self.headers.get("Range", "")) if fault != "whole" else None
         start = int(wanted[1]) if wanted else 0
         end = min(int(wanted[2]) if wanted and wanted[2] else size - 1, size - 1)
@@ -168,7 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         said, total = (start + 1 if fault == "shifted" else start), (size + 1 if fault == "resized" else size)
         headers = {"Content-Range": f"bytes {said}-{end}/{total}"} if wanted else {}
-        body = data[start : end + 1]
+        with path.open("rb") as file:
+            file.seek(start)
+            body = file.read(end + 1 - start)
+        if fault == "garbage":
+            body = bytes(byte ^ 1 for byte in body)
         sent = Sent(name, start)
         self.hub.answers.append(sent)
         if fault in ("longer", "shorter"):

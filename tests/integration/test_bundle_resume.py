@@ -25,6 +25,8 @@ from local_hub import LISTING, LocalHub, serving
 KILLS = 20
 SEED = 20_240_204
 BYTES_PER_S = 80e6
+# A file of 25 MB then has as many pieces as one of 200 MB has.
+PIECES, SMALLER = "PIECE_BYTES = 16 << 20", "PIECE_BYTES = 2 << 20"
 NAME = "ferry-resumed-0.1.0-x86_64"
 PART = re.compile(r"([0-9a-f]{64})\.part(?:\.(\d+)-\d+)?")
 Ranges = list[tuple[str, int, int]]
@@ -35,6 +37,9 @@ Build = subprocess.Popen[str]
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = small_checkout.make(tmp_path_factory.mktemp("checkout"))
     small_checkout.profile(folder, "resumed", source="modelscope", id="Qwen/Qwen1.5-0.5B-Chat")
+    code = folder / "bundle" / "partial.py"
+    assert PIECES in code.read_text()
+    code.write_text(code.read_text().replace(PIECES, SMALLER))
     return folder
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,6 +58,25 @@ def test_kills_and_other_divisions_lose_nothing(tmp_path: Path, seed: int) -> No
             moved = whole.pieces[1].path.read_bytes()[: chosen.randrange(100)]
             whole.head.write_bytes(whole.head.read_bytes() + moved if whole.head.exists() else moved)
     pytest.fail("it never came to an end")
+
+
+def test_of_many_threads_one_is_told_that_the_file_is_whole(tmp_path: Path) -> None:
+    for number in range(20):
+        whole = Partial(tmp_path, str(number), 1000, 10)
+        together = threading.Barrier(8)
+
+        def work(pieces: list[Piece], whole: Partial = whole, together: threading.Barrier = together) -> list[bool]:
+            together.wait()
+            told = []
+            for piece in pieces:
+                fetch(whole, piece, 10)
+                told.append(whole.join())
+            return told
+
+        with ThreadPoolExecutor(8) as pool:
+            told = [word for words in pool.map(work, [whole.pieces[n::8] for n in range(8)]) for word in words]
+        assert told.count(True) == 1
+        assert whole.head.read_bytes() == DATA
 
 
 @pytest.mark.parametrize("name", ["x.part.10-5", "x.part.0-10", "x.part.900-1100", "x.part.5-20", "x.part.30-40"])
