@@ -8,10 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from bundle.artifacts import Artifact
+from bundle.components import RECORD
 from checksums.errors import UsageError
 from checksums.inventory import MAX_BYTES, Inventory
 from checksums.layout import INSTALLER
 from checksums.manifest import Base, Manifest
+
+# The installer runs before any release is looked at; the record lets `inspect` and `diff` name the page's scripts.
+CARRIED = {INSTALLER, RECORD}
 
 
 def read(path: Path) -> Inventory:
@@ -29,8 +33,8 @@ def read(path: Path) -> Inventory:
 
 
 def leave_out(manifest: Manifest, artifacts: Sequence[Artifact], base: Inventory) -> tuple[Manifest, list[Artifact]]:
-    """Return the delta's manifest and what it carries: all that `base` does not have, and always the installer."""
-    left_out = {one.path for one in artifacts if one.path != INSTALLER and base.has(one.entry)}
+    """Return the delta's manifest and what it carries: all that `base` does not have, and always CARRIED."""
+    left_out = {one.path for one in artifacts if one.path not in CARRIED and base.has(one.entry)}
     paths = tuple(sorted(left_out, key=str.encode))
     delta = replace(manifest, base=Base(base.release, base.sha256, paths))
     return Manifest.parse(delta.render()), [one for one in artifacts if one.path not in left_out]

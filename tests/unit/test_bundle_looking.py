@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import delta_bundle
 import pytest
 import small_bundle
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from small_bundle import Recipe
 from bundle import comparison, components, glance, inspection, licences, overview, sbom
 from bundle.progress import Progress
 from checksums.errors import FerryError, IntegrityError
+from checksums.inventory import Inventory
 from checksums.layout import MANIFEST, SBOM, SUMS
 from checksums.manifest import Manifest
 from installer.verify import Trust
@@ -143,6 +145,16 @@ def test_two_like_bundles_have_no_differences(tmp_path: Path) -> None:
     assert (found["watch"], found["licences_worse"], found["model"]) == ([], [], {})
     assert found["packages"]["changed"] == [] and found["packages"]["unchanged"] == 3
     assert comparison.text(found).count("unchanged") == 8
+
+
+def test_a_delta_without_the_scripts_still_names_them(tmp_path: Path) -> None:
+    script = f"{components.APP_FOLDER}{components.VENDORED}purify.min.js"
+    recipe = dataclasses.replace(OLD, more={**OLD.more, script: b"1;"})
+    full = glance.at(write(tmp_path, recipe), {components.RECORD})
+    base = Inventory("1.0.0-1-abcdef01", 0, {file.sha256: file.size for file in full.manifest.files})
+    found = comparison.compare(full, glance.at(delta_bundle.make(tmp_path, recipe, base), {components.RECORD}))
+    assert [row["name"] for row in found["packages"]["removed"]] == []
+    assert found["packages"]["unchanged"] == 4
 
 
 def test_an_older_bundle_is_said_to_be_refused(tmp_path: Path) -> None:
