@@ -108,8 +108,7 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
         rotation.demand_digest(bundle, request.accept_signers)
         plan = make_plan(bundle, request)
         if plan.is_same:
-            url = status.url_of(request.places)
-            return Outcome(plan.release, plan.version, is_changed=False, is_same=True, url=url)
+            return _keep(bundle, request, plan)
         plan = replace(plan, base=inventory.find(bundle, request.places, progress))
         progress.step("examining this server")
         preflight.demand(preflight.examine(_subject(bundle, request, plan)))
@@ -193,6 +192,16 @@ def _new_bytes(bundle: VerifiedBundle, places: Places) -> int:
 
 def _payload_bytes(bundle: VerifiedBundle) -> int:
     return sum(file.size for file in bundle.payload)
+
+
+def _keep(bundle: VerifiedBundle, request: Request, plan: Plan) -> Outcome:
+    """Leave what is installed; the list of keys that came with it may have been declined before."""
+    brought = None
+    if rotation.digest(bundle) and not request.dry_run:
+        with lock.exclusive(request.places.prefix):
+            brought = rotation.offer(bundle, request.places, request.ask, request.accept_signers)
+    url = status.url_of(request.places)
+    return Outcome(plan.release, plan.version, is_changed=False, is_same=True, url=url, rotation=brought)
 
 
 def _carry_out(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:

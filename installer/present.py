@@ -39,7 +39,8 @@ def ask(question: str) -> bool:
 def outcome(done: Outcome, places: Places, is_dry_run: bool) -> str:
     """Return what an install did."""
     if done.is_same:
-        return f"{done.release} is installed already; nothing was changed\nsee: ferry status; ferry verify"
+        lines = [f"{done.release} is installed already; nothing was changed", "see: ferry status; ferry verify"]
+        return "\n".join([*lines, *([f"but {rotation(done.rotation)}"] if done.rotation else [])])
     if is_dry_run:
         return f"{done.release}: can be installed"
     lines = [f"Ferry {done.version} is running at {done.url}"]

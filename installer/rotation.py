@@ -5,6 +5,7 @@ the terminal, or by the list's digest. `--yes` confirms no key: without an answe
 take it later.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +81,12 @@ def offer(bundle: VerifiedBundle, places: Places, ask: Ask | None, accepted: str
     `ask` puts a question to a terminal, where there is one; the lock is the caller's.
     """
     path = trust.next_signers(places.current)
-    if not path.is_file():
+    if not digest(bundle):
         return None
-    made = trust.change(trust.read(places), path.read_bytes())
+    data = path.read_bytes()
+    if digest(bundle) != f"sha256:{hashlib.sha256(data).hexdigest()}":
+        raise IntegrityError(f"{path}: sha256 differs from the signed list", "see: ferry verify")
+    made = trust.change(trust.read(places), data)
     if not made.is_any:
         return None
     if not bundle.signers:

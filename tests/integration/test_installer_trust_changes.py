@@ -55,6 +55,7 @@ def test_a_new_key_takes_over_from_the_old_one(bench: Bench) -> None:
     done = json.loads(bench.install_file(bundle, "--yes", "--json").stdout)
     assert done["signers"]["changed"] is False and "ferry trust add --replace" in done["signers"]["hint"]
     assert own.read_bytes() == old.with_suffix(".allowed").read_bytes()
+    assert "was not taken" in at_a_terminal(bench, bundle, b"no\n").stdout, "asked again when it is offered again"
 
     again = small_bundle.make(bench.folder / "medium", replace(brings, version="3.0.0", sequence=3))
     said = at_a_terminal(bench, again, b"no\n")
@@ -88,6 +89,9 @@ def test_a_list_is_taken_unattended_by_its_digest_and_never_from_an_unsigned_bun
     assert digest in bench.install(recipe, "--dry-run").stderr
     done = json.loads(bench.install(recipe, "--accept-signers", digest, "--json").stdout)
     assert done["signers"]["changed"] is True and own.read_bytes() == both
+    own.write_bytes(bench.key.with_suffix(".allowed").read_bytes())
+    again = bench.install(recipe, "--accept-signers", digest)
+    assert "installed already" in again.stdout and "is now this server's" in again.stdout and own.read_bytes() == both
     plain = replace(bench.recipe, version="2.0.0", sequence=2)
     assert "brings no list" in bench.install(plain, "--accept-signers", digest, status=2).stderr
     broken = replace(plain, more={NEXT_SIGNERS: b"ferry cert-authority nobody\n"})
