@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +60,15 @@ def test_every_file_of_the_listing_arrives_with_its_digest(local: LocalHub) -> N
     assert {".gitattributes", "assets/figure.txt", WEIGHTS} <= {file.path for file in listing.files}
     for file in listing.files:
         assert hashlib.sha256((folder / file.path).read_bytes()).hexdigest() == file.sha256
+
+
+def test_the_sdks_own_download_brings_the_same_files(local: LocalHub, tmp_path: Path) -> None:
+    code = "import sys; from modelscope import snapshot_download as get; get(sys.argv[1], local_dir=sys.argv[2])"
+    environment = {**os.environ, "MODELSCOPE_ENDPOINT": local.address, "MODELSCOPE_CACHE": str(tmp_path / "sdk")}
+    theirs, ours = tmp_path / "theirs", collect(local)
+    subprocess.run([sys.executable, "-c", code, ID, str(theirs)], env=environment, check=True, capture_output=True)
+    for file in ask(local).files:
+        assert (theirs / file.path).read_bytes() == (ours / file.path).read_bytes(), file.path
 
 
 def test_the_real_transformers_config_passes_the_gate(local: LocalHub) -> None:
