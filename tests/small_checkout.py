@@ -8,6 +8,7 @@ from pathlib import Path
 from bundle import cache, lock, targets
 
 ROOT = Path(__file__).resolve().parents[1]
+APP = Path(__file__).with_name("small_app")
 WHEELS = ("click", "tqdm")
 TARGET = """
 [target]
@@ -22,17 +23,34 @@ commercial_use = true
 """
 
 
-def make(folder: Path) -> Path:
-    """Write the checkout into `folder`, which is returned."""
+def make(folder: Path, wheels: tuple[str, ...] = WHEELS) -> Path:
+    """Write the checkout into `folder`, which is returned; click and tqdm are the least that install.pyz needs."""
     for name in ("bundle", "checksums", "installer", "service", "systemd"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "LICENSE", folder / "LICENSE")
     target = targets.make_target("3.11", "x86_64", "2.28")
     committed = folder / "bundle" / "locks" / targets.lock_name(target)
-    kept = tuple(w for w in lock.parse(committed.read_text(), "lock").wheels if w.name in WHEELS)
+    kept = tuple(w for w in lock.parse(committed.read_text(), "lock").wheels if w.name in wheels)
     requirements = "".join(f"{wheel.name}=={wheel.version}\n" for wheel in kept)
     (folder / "requirements.in").write_text(requirements)
     committed.write_text(lock.render(lock.Lock(lock.requirements_digest(requirements), kept), target))
+    return folder
+
+
+def make_installable(folder: Path) -> Path:
+    """Write a checkout whose service is the tests' stand-in: its bundles install in seconds, whatever the model."""
+    make(folder, (*WHEELS, "uv"))
+    service = folder / "service"
+    kept = {"ferry.toml": service / "ferry.toml", "web/static/vendor": service / "web" / "static" / "vendor"}
+    for name, path in kept.items():
+        path.rename(folder / name.replace("/", "-"))
+    shutil.rmtree(service)
+    (service / "web" / "static").mkdir(parents=True)
+    for name, path in kept.items():
+        (folder / name.replace("/", "-")).rename(path)
+    (service / "behaviour").write_text("good")
+    for name, path in {"fake_engine": "engine.py", "fake_web": "web/__main__.py", "fake_admin": "web/admin.py"}.items():
+        shutil.copy(APP / f"{name}.py", service / path)
     return folder
 
 

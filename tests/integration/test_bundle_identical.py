@@ -10,34 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import small_checkout
 import tampering
 import tiny_model
 import variations
-
-PROFILE = """
-[target]
-python = "this"
-platform = "this"
-glibc = "2.28"
-[python]
-source = "host"
-[model]
-source = "folder"
-path = "model"
-id = "Tests/Tiny"
-license = "MIT"
-commercial_use = true
-"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("identical")
-    (folder / "tiny.toml").write_text(PROFILE)
+    small_checkout.profile(folder, "tiny", source="folder", path="model", id="Tests/Tiny")
     (folder / "model").mkdir()
     tiny_model.write_large(folder / "model", [300_000, 5_000])
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
-    variations.snapshot(folder / "checkout")
+    small_checkout.make(folder / "checkout")
     return folder
 
 
