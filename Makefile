@@ -39,6 +39,10 @@ check: setup
 bench: setup
 	@.venv/bin/python -m benchmarks
 
+# make fuzz       every parser of what comes from elsewhere under a coverage-guided fuzzer (FUZZ_RUNS=100000 each)
+fuzz: setup
+	@.venv/bin/python tests/fuzz/fuzzer.py
+
 # make soak       the long runs: 20 builds of the demo that must give the same bytes (about ten minutes)
 soak: setup
 	@sh make/soak.sh
