@@ -15,6 +15,8 @@ import tampering
 import tiny_model
 import variations
 
+from checksums.inventory import Inventory
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -78,6 +80,25 @@ def test_a_bundle_made_again_from_its_own_lock_is_identical(folder: Path, bundle
     done = run(folder, "verify", *trusting(bundle), "--profile", "tiny.toml", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["rebuilt"] == "identical"
+
+
+def test_a_delta_that_brings_the_next_keys_is_made_again_too(folder: Path, bundle: Path) -> None:
+    held = Inventory("0.1.0-1-x", 1, {variations.digest(path): path.stat().st_size for path in held_files(folder)})
+    (folder / "inventory.json").write_bytes(held.render())
+    shutil.copy(bundle.with_name("allowed_signers"), folder / "next")
+    words = ("--base", "inventory.json", "--next-signers", "next", "--split", "1M", "--sign-key", "key")
+    done = run(folder, "build", "--profile", "tiny.toml", "--out", "delta", *words)
+    assert done.returncode == 0, done.stderr
+    part = str(folder / "delta" / f"{bundle.name}.001")
+    words = ("--allowed-signers", "next", "--rebuild", "--profile", "tiny.toml")
+    assert run(folder, "verify", part, *words, "--next-signers", "next").returncode == 0
+    without = run(folder, "verify", part, *words)
+    assert without.returncode == 2
+    assert "--next-signers" in without.stderr
+
+
+def held_files(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "model").iterdir() if path.is_file())
 
 
 def test_every_file_that_differs_is_named(changed: Path, bundle: Path) -> None:
