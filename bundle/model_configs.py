@@ -108,7 +108,7 @@ def _table_faults(key: str, value: Json) -> Iterator[str]:
     if allowed is None:
         return
     for inner in [value, *(item for item in value.values() if isinstance(item, dict))]:
-        yield from (f"{key}: {fault}" for fault in _unknown(inner, allowed))
+        yield from (f"{ascii(key)[1:-1][:80]}: {fault}" for fault in _unknown(inner, allowed))
 
 
 def _unknown(value: Json, allowed: Collection[str]) -> Iterator[str]:

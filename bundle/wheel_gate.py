@@ -51,7 +51,7 @@ def check(wheels: Sequence[tuple[Locked, Path]], progress: Progress) -> None:
     ):
         found = list(pool.map(partial(_check_file, update=bar.update), *zip(*ordered, strict=True))) if ordered else []
     faults = [f"{one.wheel.file}: {fault}" for one in found for fault in one.faults]
-    faults = sorted(faults) or sorted(shared_places(found))
+    faults = list(map(_shown, sorted(faults) or sorted(shared_places(found))))
     if faults:
         more = [f"and {len(faults) - MAX_SHOWN} more"] if len(faults) > MAX_SHOWN else []
         raise IntegrityError("\n".join([*faults[:MAX_SHOWN], *more]), HINT)
@@ -140,6 +140,11 @@ def _text(file: BinaryIO, files: Mapping[str, Member], path: str) -> str:
         return _bytes(file, files, path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotPlainError(f"{path}: not in UTF-8") from error
+
+
+def _shown(text: str) -> str:
+    """Return a text with no character in it that a terminal would act upon: names come from the wheel."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _marker(path: Path) -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
-from fuzz.parsers import PARSERS, Parser, RefusedError
+from fuzz import seeds
+from fuzz.parsers import PARSERS, Parser, RefusedError, named
 
 MUTATIONS = 150
 TOKENS = (
@@ -26,6 +28,16 @@ TOKENS = (
     b"/",
 )
 BROKEN = Parser("broken", lambda: iter([b"x"]), lambda data: {}[data])
+
+
+# What `make fuzz` found, in its smallest form.
+FOUND = {
+    "the name of a wheel's member clears the screen": (
+        "wheel",
+        lambda: b"small/\x1b[2Jx.py".join(next(seeds.wheel()).rsplit(b"small/other.py", 1)),
+    ),
+    "a table in config.json has a name that cannot be shown": ("model configs", lambda: b'{"a\x7f": {"b": 1}}'),
+}
 
 
 def mutated(data: bytes, chosen: random.Random) -> bytes:
@@ -64,3 +76,10 @@ def test_a_parser_takes_or_refuses_whatever_it_gets(parser: Parser) -> None:
 def test_any_other_error_is_a_fault() -> None:
     with pytest.raises(KeyError):
         BROKEN.feed(b"x")
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_what_the_fuzzer_found_stays_mended(case: str) -> None:
+    name, made = FOUND[case]
+    with suppress(RefusedError):
+        named(name).feed(made())
