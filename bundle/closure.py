@@ -4,7 +4,6 @@ Pure, but for reading METADATA out of wheels. Markers are evaluated for the targ
 Formats: packaging.python.org, "Dependency specifiers" and "Core metadata specifications".
 """
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
@@ -15,7 +14,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from bundle.wheel_info import METADATA
+from bundle import wheel_zip
+from bundle.wheel_info import MAX_TEXT_BYTES, METADATA
+from bundle.wheel_zip import NotPlainError
 from checksums.errors import CollectError, IntegrityError
 from checksums.manifest import Target
 
@@ -138,10 +139,11 @@ def of_wheels(files: Mapping[str, Path]) -> dict[str, Package]:
 
 def _of_wheel(name: str, path: Path) -> Package:
     try:
-        with zipfile.ZipFile(path) as archive:
-            member = next(member for member in archive.namelist() if METADATA.fullmatch(member))
-            fields = HeaderParser().parsestr(archive.read(member).decode("utf-8", "replace"))
-    except (zipfile.BadZipFile, StopIteration) as error:
+        with path.open("rb") as file:
+            member = next(member for member in wheel_zip.read_members(file) if METADATA.fullmatch(member.name))
+            data = wheel_zip.read(file, member, MAX_TEXT_BYTES)
+            fields = HeaderParser().parsestr(data.decode("utf-8", "replace"))
+    except (NotPlainError, StopIteration) as error:
         raise IntegrityError(f"{path.name}: not a wheel", "remove it from the cache and build again") from error
     said = str(fields.get("Name", ""))
     if canonicalize_name(said) != name:

@@ -28,6 +28,8 @@ FLAGS = 0x0006 | HAS_DESCRIPTOR | IS_UTF8
 # Times and owners; every other field can give a member a second name, size or key (0x7075, 0x0001, 0x9901).
 EXTRA_FIELDS = {0x5455, 0x5855, 0x7875}
 IS_DOS_FOLDER = 0x10
+# The newest that any method needs (LZMA); readers refuse what is newer than themselves.
+MAX_VERSION = 63
 MAX_MEMBERS = 60_000
 MAX_DIRECTORY_BYTES = 1 << 24
 MAX_UNPACKED_BYTES = 8 << 30
@@ -127,12 +129,14 @@ def _directory(data: bytes, count: int) -> list[Member]:
         if len(data) - at < CENTRAL.size or data[at : at + 4] != CENTRAL_MARK:
             raise NotPlainError("its directory is damaged")
         fields = CENTRAL.unpack_from(data, at)
-        _, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment, disk = fields[:14]
+        _, _, needed, flags, method, _, _, crc, packed, size, name_length, extra_length, comment, disk = fields[:14]
         at += CENTRAL.size
         raw, extra = data[at : at + name_length], data[at + name_length : at + name_length + extra_length]
         at += name_length + extra_length
         if len(raw) + len(extra) != name_length + extra_length or comment or disk:
             raise NotPlainError("its directory is cut short, of several disks, or has comments")
+        if needed > MAX_VERSION:
+            raise NotPlainError(f"needs version {needed / 10} of the format to be read; a wheel needs 2.0")
         members.append(Member(_name(raw, flags), fields[16], flags, method, crc, packed, size, fields[15], raw, extra))
     if len(members) != count:
         raise NotPlainError(f"its directory lists {len(members)} members and its end record {count}")
@@ -166,13 +170,13 @@ def _data_offset(file: BinaryIO, member: Member) -> int:
     data = _at(file, member.offset, LOCAL.size + len(member.raw_name))
     if len(data) < LOCAL.size + len(member.raw_name) or not data.startswith(LOCAL_MARK):
         raise NotPlainError(f"{member.name}: has no header of its own")
-    fields: tuple[int, ...] = LOCAL.unpack_from(data)[2:]
-    flags, method, _, _, crc, packed, size, name_length, extra_length = fields
+    fields: tuple[int, ...] = LOCAL.unpack_from(data)[1:]
+    needed, flags, method, _, _, crc, packed, size, name_length, extra_length = fields
     sizes = (member.crc, member.packed_bytes, member.size_bytes)
     # Where the sizes follow behind the data, the header may leave them out.
     known = {sizes, (0, 0, 0)} if flags & HAS_DESCRIPTOR else {sizes}
     same = (flags, method, data[LOCAL.size :]) == (member.flags, member.method, member.raw_name)
-    if not same or name_length != len(member.raw_name) or (crc, packed, size) not in known:
+    if not same or needed > MAX_VERSION or name_length != len(member.raw_name) or (crc, packed, size) not in known:
         raise NotPlainError(f"{member.name}: its own header and the directory differ")
     start = member.offset + LOCAL.size + name_length
     if fault := _extra_fault(_at(file, start, extra_length)):

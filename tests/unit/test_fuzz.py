@@ -36,6 +36,10 @@ FOUND = {
         "wheel",
         lambda: b"small/\x1b[2Jx.py".join(next(seeds.wheel()).rsplit(b"small/other.py", 1)),
     ),
+    "a wheel says that only a newer reader can read it": (
+        "wheel",
+        lambda: next(seeds.wheel()).replace(b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\x54"),
+    ),
     "a table in config.json has a name that cannot be shown": ("model configs", lambda: b'{"a\x7f": {"b": 1}}'),
 }
 
