@@ -20,7 +20,8 @@ from checksums.parts_list import MAX_BYTES, MAX_PARTS, SUFFIX, PartsList, part_n
 from checksums.tarball import BLOCK
 
 PART = re.compile(r".+\.tar\.(?!000)[0-9]{3}", re.DOTALL)
-RECOPY = "copy what is named here again; the other parts are whole and need not be copied again"
+RECOPY = "copy what is named here again"
+OTHERS_WHOLE = "copy what is named here again; the other parts are whole and need not be copied again"
 
 
 @dataclass(frozen=True)
@@ -195,13 +196,23 @@ class PartsReader(io.RawIOBase):
         self._finish(self._number + 1)
         if self.faults:
             self._finish(len(self.parts))
-            return IntegrityError("\n".join([*self.faults, error.message]), RECOPY)
+            hint = OTHERS_WHOLE if self.parts[0].sha256 else RECOPY
+            return IntegrityError("\n".join(dict.fromkeys([*self.faults, error.message])), hint)
+        if self.parts[0].sha256:
+            return error
+        if any(part.name in error.message for part in self.parts):
+            return IntegrityError(error.message, self._bring_list())
         named = self.names(self.position - 1, self.position)
-        if not named or self.parts[0].sha256 or any(part.name in error.message for part in self.parts):
+        if not named:
             return error
         is_end = self.position == sum(part.size for part in self.parts)
         where = f"{named[0]} is the last part here: is one missing?" if is_end else f"noticed in {named[0]}"
         return IntegrityError(f"{error.message} ({where})", error.hint)
+
+    def _bring_list(self) -> str:
+        """Return the hint where damage is found, and no list says which of several parts it lies in."""
+        bundle = self.parts[0].name.rpartition(".")[0]
+        return f"copy these parts again; or copy {bundle}{SUFFIX} beside a part: with it the damaged one is named"
 
     def _finish(self, number: int) -> None:
         """Read on until so many parts are behind us."""
@@ -257,8 +268,11 @@ def explained(stream: BinaryIO) -> Iterator[None]:
 
 
 def holding(stream: BinaryIO, size_bytes: int) -> str:
-    """Return " (in …)" with the parts that hold the member of this size that was just read; "" for one file."""
-    if not isinstance(stream, PartsReader):
+    """Return " (in …)" with the parts that hold the member of this size that was just read.
+
+    "" for one file, and where a list is there: it tells the damaged part, and the others must not be named beside it.
+    """
+    if not isinstance(stream, PartsReader) or stream.parts[0].sha256:
         return ""
     padding = -size_bytes % BLOCK
     end = stream.tell() - padding

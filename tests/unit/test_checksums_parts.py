@@ -180,6 +180,18 @@ def test_damage_is_told_by_part_and_by_file(made: Set, path: str) -> None:
         inspection.verify(made.part(1), UNSIGNED, QUIET)
     assert raised.value.message.startswith(f"{damaged.name}: damaged")
     assert path in raised.value.message and "other parts are whole" in raised.value.hint
+    assert raised.value.message.count(".tar.0") == 1
+
+
+def test_without_the_list_damage_is_told_by_file_and_the_list_is_asked_for(made: Set) -> None:
+    at = tampering.member(made.bundle, "model/config.json").offset_data
+    damaged = made.parts[at // PART_BYTES]
+    flip(damaged, at % PART_BYTES)
+    made.list.unlink()
+    with pytest.raises(IntegrityError) as raised:
+        inspection.verify(made.part(1), UNSIGNED, QUIET)
+    assert damaged.name in raised.value.message and made.list.name in raised.value.hint
+    assert "are whole" not in raised.value.hint
 
 
 def test_a_medium_that_cannot_be_read_is_told_by_part(made: Set) -> None:
