@@ -145,7 +145,7 @@ def split(bundle: Path, part_bytes: int, out: Path, progress: Progress) -> list[
     with open_file(bundle) as stream, workshop(out, ".splitting-") as folder:
         size = bundle.stat().st_size
         check_count(size, part_bytes)
-        _check_room(out, size)
+        check_room(out, size)
         with writing(folder / bundle.name, part_bytes) as target, progress.bytes_bar("splitting", size) as bar:
             _copy(stream, target, bar.update)
         return publish(folder, out, bundle.name)
@@ -161,7 +161,7 @@ def join(paths: Sequence[Path], out: Path, progress: Progress) -> Path:
     found = parts.find(paths)
     name, size = found[0].name.rpartition(".")[0], sum(part.size for part in found)
     with PartsReader(found) as reader, workshop(out, ".joining-") as folder:
-        _check_room(out, size)
+        check_room(out, size)
         stream = cast(BinaryIO, reader)
         with (
             writing(folder / name, None) as target,
@@ -245,7 +245,9 @@ def _list_last(path: Path) -> tuple[bool, str]:
     return path.name.endswith(SUFFIX), path.name
 
 
-def _check_room(out: Path, size_bytes: int) -> None:
+def check_room(out: Path, size_bytes: int) -> None:
+    """Refuse, before anything is written, what the folder's disk cannot hold."""
     free = shutil.disk_usage(out).free
     if free < size_bytes:
-        raise FerryError(f"{out}: {free} bytes are free, {size_bytes} are needed", "free some space, or give --out DIR")
+        text = f"{out}: {free / 1e6:,.0f} MB are free, {size_bytes / 1e6:,.0f} MB are needed"
+        raise FerryError(text, "free some space, or give a folder on another disk: --out DIR")

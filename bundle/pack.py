@@ -53,6 +53,7 @@ def write(
     With `part_bytes` the tarball is written as parts of that size, never as a whole.
 
     Raises:
+        FerryError: the disk of `out` is too full.
         IntegrityError: a file changed since its digest was taken.
         UsageError: a key cannot sign, `out` cannot be written, or there would be too many parts.
     """
@@ -60,11 +61,12 @@ def write(
     sums_bytes = sums.render({path: artifact.sha256 for path, artifact in by_path.items()})
     signatures = signature.sign_with_all(sums_bytes, signing.keys)
     script = install_sh.read_bytes()
+    head = {SUMS: len(sums_bytes)} | {signature_name(n): len(data) for n, data in enumerate(signatures, 1)}
+    tar_bytes = _tar_bytes(manifest.name, head | {path: artifact.size_bytes for path, artifact in by_path.items()})
     if part_bytes:
-        head = {SUMS: len(sums_bytes)} | {signature_name(n): len(data) for n, data in enumerate(signatures, 1)}
-        sizes = head | {path: artifact.size_bytes for path, artifact in by_path.items()}
-        media.check_count(_tar_bytes(manifest.name, sizes), part_bytes)
+        media.check_count(tar_bytes, part_bytes)
     with workshop(out, ".building-") as folder:
+        media.check_room(out, tar_bytes)
         with media.writing(folder / f"{manifest.name}.tar", part_bytes) as stream:
             _write_tar(stream, manifest.name, sums_bytes, signatures, by_path, progress)
         (folder / SCRIPT).write_bytes(script)

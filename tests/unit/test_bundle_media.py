@@ -92,6 +92,6 @@ def test_what_a_kill_left_goes_and_what_lives_stays(made: Set, tmp_path: Path) -
 
 def test_a_disk_without_room_is_one_clear_error(made: Set, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
-    with pytest.raises(FerryError, match="0 bytes are free") as raised:
+    with pytest.raises(FerryError, match="0 MB are free") as raised:
         media.join([made.part(1)], tmp_path / "joined", QUIET)
     assert raised.value.exit_code == 1 and list((tmp_path / "joined").iterdir()) == []

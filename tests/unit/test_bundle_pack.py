@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from bundle import artifacts, inspection, installer_zip, pack, wheel_info
 from bundle.artifacts import Artifact, of_bytes
 from bundle.progress import Progress
 from bundle.signing import Signing
-from checksums.errors import IntegrityError, UsageError
+from checksums.errors import FerryError, IntegrityError, UsageError
 from checksums.layout import INSTALLER
 from checksums.manifest import Manifest, Model, Python, Requires, Target
 from installer.verify import Trust
@@ -139,6 +140,15 @@ def test_whole_or_in_parts_a_bundle_takes_the_place_of_the_one_before(
     for part_bytes in (None, 50_000, 100_000, None):
         written = write("out", (), part_bytes)
         assert set((tmp_path / "out").iterdir()) == {*written.bundle, *written.others}
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(
+    write: Callable[..., pack.Written], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
+    with pytest.raises(FerryError, match="out: 0 MB are free"):
+        write("out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_too_many_parts_are_refused_before_anything_is_written(
