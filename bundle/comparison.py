@@ -11,7 +11,7 @@ from bundle.components import FERRY, INTERPRETER, MODEL, RECORD, Component
 from bundle.glance import Glance
 from bundle.licences import FREE, ORDER
 from bundle.reports import size
-from checksums.layout import INSTALLER
+from checksums.layout import INSTALLER, NEXT_SIGNERS
 from checksums.manifest import File, Manifest
 
 PACKAGES = (components.WHEEL, components.SCRIPT)
@@ -23,6 +23,7 @@ TITLES = {
     "requires": "NEEDS",
     "installer": "INSTALLER",
 }
+LABELS = {"disk_bytes": "disk", "ram_bytes": "memory"}
 Value = dict[str, Any]
 
 
@@ -153,6 +154,8 @@ def _watch(old: Glance, new: Glance, found: Value) -> list[str]:
         lines.append("the new bundle is NOT SIGNED; the old one was")
     elif set(old.signed_by) != set(new.signed_by):
         lines.append("signed with other keys")
+    if brought := new.manifest.file(NEXT_SIGNERS):
+        lines.append(f"the new bundle brings another list of trusted keys, sha256:{brought.sha256}")
     for row in found["licences_worse"]:
         was = f"{row['old']} -> {row['new']}" if row["old"] is not None else f"{row['new']} (new here)"
         lines.append(f"licence of {row['name']}: {was}: {row['words']}")
@@ -171,7 +174,7 @@ def text(found: Value) -> str:
     lines += ["", "WATCH", *(f"  ! {line}" for line in found["watch"])] if found["watch"] else []
     lines.append("")
     for key, title in TITLES.items():
-        rows = [f"  {name}: {_shown(name, change)}" for name, change in found[key].items()]
+        rows = [f"  {LABELS.get(name, name)}: {_shown(name, change)}" for name, change in found[key].items()]
         lines += [title, *rows] if rows else [f"{title}: unchanged"]
     lines += _package_lines(found["packages"])
     for key, title in (("service", "SERVICE"), ("model_files", "MODEL FILES")):
@@ -186,8 +189,11 @@ def _title(head: Value) -> str:
 
 
 def _shown(name: str, change: Value) -> str:
-    is_size = name == "size" or name.endswith("_bytes")
-    return " -> ".join(size(change[side]) if is_size else str(change[side]) for side in ("old", "new"))
+    if name != "size" and not name.endswith("_bytes"):
+        return f"{change['old']} -> {change['new']}"
+    old, new = change["old"], change["new"]
+    more = f" ({new - old:+,} bytes)" if size(old) == size(new) else ""
+    return f"{size(old)} -> {size(new)}{more}"
 
 
 def _package_lines(packages: Value) -> list[str]:

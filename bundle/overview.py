@@ -3,7 +3,7 @@
 from bundle import components, licences
 from bundle.glance import Glance
 from bundle.reports import delta_text, size
-from checksums.layout import INTERPRETER_FOLDER, WHEELS
+from checksums.layout import INTERPRETER_FOLDER, NEXT_SIGNERS, WHEELS
 from checksums.manifest import Manifest
 
 GROUPS = {
@@ -38,6 +38,8 @@ def text(seen: Glance, with_files: bool) -> str:
     ]
     if manifest.base:
         lines.append(f"delta     {delta_text(manifest)}")
+    if brought := manifest.file(NEXT_SIGNERS):
+        lines.append(f"keys      brings another list of trusted keys, sha256:{brought.sha256}")
     if with_files:
         lines += ["", *(f"  {file.path}  {size(file.size)}  {file.sha256}" for file in manifest.files)]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from bundle import comparison, components, glance, inspection, licences, overvie
 from bundle.progress import Progress
 from checksums.errors import FerryError, IntegrityError
 from checksums.inventory import Inventory
-from checksums.layout import MANIFEST, SBOM, SUMS
+from checksums.layout import MANIFEST, NEXT_SIGNERS, SBOM, SUMS
 from checksums.manifest import Manifest
 from installer.verify import Trust
 
@@ -70,6 +71,15 @@ def test_an_overview_answers_what_is_asked_first(tmp_path: Path, key: Path) -> N
     assert "3 wheels" in text
     assert "\n  payload/model/config.json  " not in text
     assert "\n  payload/model/config.json  " in overview.text(seen, with_files=True)
+
+
+def test_the_list_of_keys_that_a_bundle_brings_is_never_overlooked(tmp_path: Path) -> None:
+    old = glance.at(write(tmp_path, OLD))
+    (tmp_path / "new").mkdir()
+    new = glance.at(write(tmp_path / "new", dataclasses.replace(OLD, more={**OLD.more, NEXT_SIGNERS: b"keys"})))
+    said = f"brings another list of trusted keys, sha256:{hashlib.sha256(b'keys').hexdigest()}"
+    assert said in overview.text(new, with_files=False) and said not in overview.text(old, with_files=False)
+    assert f"  ! the new bundle {said}" in comparison.text(comparison.compare(old, new)).splitlines()
 
 
 def test_inspect_and_verify_count_the_same_files(tmp_path: Path) -> None:
