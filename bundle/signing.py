@@ -3,6 +3,7 @@
 All that can be told without signing is told before anything is fetched: a mistyped key must not cost a download.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,12 @@ def check(keys: Sequence[Path], threshold: int, valid_before: str) -> Signing:
     """
     if valid_before and not signers.DATE.fullmatch(valid_before):
         raise UsageError(f"--valid-before {valid_before}: is no date", "write YYYYMMDD, for example 20271231")
+    if valid_before and valid_before <= time.strftime("%Y%m%d%H%M%S", time.gmtime())[: len(valid_before.rstrip("Z"))]:
+        raise UsageError(
+            f"--valid-before {valid_before}: is over already", "no server would take it: give a later date"
+        )
     if keys and len(keys) < threshold:
-        raise UsageError(f"{len(keys)} keys sign, and --threshold asks for {threshold}", "name more: --sign-key KEY")
+        raise UsageError(f"keys that sign: {len(keys)}; --threshold asks for {threshold}", "name more: --sign-key KEY")
     if len(keys) > MAX_SIGNATURES:
         raise UsageError(f"{len(keys)} keys: a bundle holds {MAX_SIGNATURES} signatures", "name fewer")
     seen: dict[str, Path] = {}
@@ -53,13 +58,10 @@ def next_signers(path: Path, threshold: int) -> bytes:
     Raises:
         UsageError: it cannot be read, holds a private key, or fewer of its keys would count than servers ask for.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "give a list of public keys: --next-signers FILE") from error
+    data = quorum.read_list(path, "give a list of public keys: --next-signers FILE")
     count = len(signers.counting(signers.parse(data, str(path)), quorum.now()))
     if count < threshold:
-        raise UsageError(f"{path}: {count} keys would count now, and servers ask for {threshold}", signers.FORM)
+        raise UsageError(f"{path}: keys that would count now: {count}; servers ask for {threshold}", signers.FORM)
     return data
 
 

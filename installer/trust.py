@@ -48,10 +48,7 @@ def offered(path: Path) -> bytes:
     Raises:
         UsageError: there is no such file, or it is no list.
     """
-    try:
-        data = path.read_bytes() if path.stat().st_size <= signers.MAX_LIST_BYTES else b"too large\n"
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "give a list of keys: ferry trust add FILE") from error
+    data = quorum.read_list(path, "give a list of keys: ferry trust add FILE")
     if not signers.parse(data, str(path)):
         raise UsageError(f"{path}: holds no key", signers.FORM)
     return data
@@ -136,7 +133,7 @@ def demand_enough(made: Change, threshold: int) -> None:
     left = signers.counting(signers.parse(made.after, "the new list"), at)
     if len(left) < threshold:
         raise FerryError(
-            f"{len(left)} keys would count, and this server asks for {threshold}: it could take no bundle at all",
+            f"keys that would count: {len(left)}; this server asks for {threshold}: it could take no bundle at all",
             "add another key first: ferry trust add FILE",
         )
 

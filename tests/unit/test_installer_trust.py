@@ -139,14 +139,14 @@ def test_no_change_leaves_fewer_keys_than_the_threshold(server: Server) -> None:
     server.set_threshold(2)
     for words in (["revoke", server.ring.fingerprint("a")], ["add", "--replace", server.file("ferry {a}\n")]):
         error = server.fails(*words, "--yes")
-        assert "1 keys would count, and this server asks for 2" in error.message and "add another key" in error.hint
+        assert "keys that would count: 1; this server asks for 2" in error.message and "add another key" in error.hint
     server.ferry("add", server.file("ferry {e}\n"), "--yes")
     server.ferry("revoke", server.ring.fingerprint("a"), "--yes")
 
 
 def test_the_last_key_stays(server: Server) -> None:
     server.list("ferry {a}\n")
-    assert "0 keys would count" in server.fails("revoke", server.ring.fingerprint("a"), "--yes").message
+    assert "keys that would count: 0" in server.fails("revoke", server.ring.fingerprint("a"), "--yes").message
 
 
 @pytest.mark.parametrize(
