@@ -3,6 +3,7 @@
 Results go to stdout, progress and errors to stderr. Exit codes are the contract's.
 """
 
+import errno
 import json
 import os
 import signal
@@ -50,12 +51,16 @@ def main() -> NoReturn:
     except FerryError as error:
         _fail(error, error.exit_code)
     except OSError as error:
-        _fail(
-            FerryError(f"{error.filename or 'the disk'}: {error.strerror or error}", "check space and permissions"), 1
-        )
+        _fail(FerryError(f"{error.filename or 'the disk'}: {error.strerror or error}", _hint(error)), 1)
     except Exception as error:
         _fail(FerryError(f"a fault in Ferry: {type(error).__name__}: {error}", "report it with what --debug shows"), 1)
     sys.exit(0)
+
+
+def _hint(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "free some space, then run the same command again: what was fetched is kept in ~/.cache/ferry"
+    return "check space and permissions"
 
 
 def _fail(error: FerryError, status: int) -> NoReturn:
@@ -152,7 +157,7 @@ def build(
 
     Example: python -m bundle build --profile demo --out dist --sign-key ~/.ssh/id_ed25519
 
-    By two keys: … --sign-key first --sign-key second; each file beside `install.sh` is then as the README describes it.
+    By two keys, for servers that ask for both: add --sign-key first --sign-key second --threshold 2
 
     Only what one server lacks: python -m bundle build --profile demo --out delta --base inventory.json
     """
@@ -173,7 +178,7 @@ def build(
     )
 
 
-@cli.command()
+@cli.command(short_help="Say what a bundle would carry, from where, and how large.")
 @_inputs
 @click.option("--ask-hub", is_flag=True, help="List the model's files too; --hub-endpoint implies it.")
 @everywhere

@@ -54,7 +54,7 @@ def _licenses(seen: Glance, as_json: bool) -> str:
     return reports.as_json(report) if as_json else licences.text(manifest.name, report)
 
 
-@click.command()
+@click.command(short_help="Say what changes from one bundle to another.")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @everywhere
@@ -68,7 +68,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     click.echo(reports.as_json(found) if as_json else comparison.text(found))
 
 
-@click.command()
+@click.command(short_help="Check a bundle's signature and every byte of it.")
 @click.argument("bundle", metavar="BUNDLE|PART...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--allowed-signers", type=click.Path(path_type=Path), help="Whose signatures count.")
 @click.option("--threshold", type=click.IntRange(1, 16), default=1, show_default=True, help="How many must sign.")
@@ -127,4 +127,5 @@ def profiles_command(as_json: bool) -> None:
     if as_json:
         click.echo(reports.as_json([{"name": profile.name, "description": profile.description} for profile in found]))
     else:
-        click.echo("\n".join(f"{profile.name:20} {profile.description}" for profile in found))
+        width = max(len(profile.name) for profile in found)
+        click.echo("\n".join(f"{profile.name:{width}}  {profile.description}" for profile in found))

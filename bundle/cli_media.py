@@ -13,7 +13,7 @@ out_option = click.option(
 SIZE_HELP = "The size of a part: bytes, K M G T (4G is 4,000,000,000: fits FAT32), or KiB MiB GiB TiB."
 
 
-@click.command()
+@click.command(short_help="Cut a bundle into parts.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--size", type=media.parse_size, metavar="SIZE", required=True, help=SIZE_HELP)
 @out_option
@@ -31,7 +31,7 @@ def split(bundle: Path, size: int, out: Path | None, as_json: bool) -> None:
     click.echo(reports.as_json(report) if as_json else "\n".join(map(str, made)))
 
 
-@click.command()
+@click.command(short_help="Put the parts of a bundle together.")
 @click.argument("parts", metavar="PART...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @out_option
 @everywhere

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bundle.artifacts import Artifact
 from bundle.components import RECORD
-from checksums.errors import UsageError
+from checksums.errors import IntegrityError, UsageError
 from checksums.inventory import MAX_BYTES, Inventory
 from checksums.layout import INSTALLER
 from checksums.manifest import Base, Manifest
@@ -28,6 +28,8 @@ def read(path: Path) -> Inventory:
     try:
         with path.open("rb") as file:
             return Inventory.parse(file.read(MAX_BYTES + 1))
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}", error.hint) from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "give the file that ferry inventory wrote") from error
 

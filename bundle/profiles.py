@@ -197,13 +197,13 @@ def _check_sha256(table: str, value: str, file: str) -> None:
 
 
 def _keys(table: str, raw: Any, known: set[str], optional: Set[str] = frozenset()) -> None:
-    where = f"[{table}]" if table else "the file"
+    where = f"[{table}] " if table else ""
     if not isinstance(raw, dict):
-        raise UsageError(f"{where} is not a table", f"it has the keys {', '.join(sorted(known))}")
+        raise UsageError(f"{where}is not a table", f"it has the keys {', '.join(sorted(known))}")
     for key in sorted(set(raw) - known):
-        raise UsageError(f"{where} {key}: no such key", f"allowed: {', '.join(sorted(known))}")
+        raise UsageError(f"{where}{key}: no such key", f"allowed: {', '.join(sorted(known))}")
     for key in sorted(known - optional - set(raw)):
-        raise UsageError(f"{where} {key} is missing", f"it has the keys {', '.join(sorted(known))}")
+        raise UsageError(f"{where}{key} is missing", f"it has the keys {', '.join(sorted(known))}")
 
 
 def _texts(table: str, raw: Mapping[str, Any]) -> None:

@@ -103,7 +103,7 @@ def planned_python(config: Config, plan: Plan) -> dict[str, Any]:
 def _python_text(report: dict[str, Any]) -> str:
     if report["source"] == "host":
         return "the server's own"
-    return f"{report['version']}, {report['file']}, {size(report['size'])} ({report['source']})"
+    return f"{report['version']}, {report['file']}, {_fetched(report['size'])} ({report['source']})"
 
 
 def model_bytes(config: Config, plan: Plan) -> int:
@@ -114,23 +114,30 @@ def model_bytes(config: Config, plan: Plan) -> int:
 
 
 def plan_text(report: dict[str, Any]) -> str:
-    """Return a plan for people."""
+    """Return a plan for people; what matters comes last, where it stays on the screen."""
     model, target = report["model"], report["target"]
     commit = f" at {model['commit']}" if model["commit"] else ""
-    lines = [
-        f"bundle   {report['name']}",
-        f"target   Python {target['python']}, {target['platform']}, glibc {target['glibc']}",
-        f"python   {_python_text(report['python'])}",
-        f"model    {model['id']} {model['revision']}{commit} from {model['source']}, {size(model['size'])}",
-        f"licence  {model['license']}{'' if model['commercial_use'] else ' ' + NO_COMMERCIAL_USE}",
-        f"wheels   {len(report['wheels'])}, {size(report['size'])} ({report['lock']})",
-        f"proof    {len(report['requirements'])} requirements and all that they need: "
-        "a wheel each that fits the target",
-        f"total    {size(report['total_size'])}{_unknown(report)}",
-    ]
+    lines = [f"  {wheel['file']}  {size(wheel['size'])}  {wheel['origin']}" for wheel in report["wheels"]]
     lines += [f"  {file['path']}  {size(file['size'])}" for file in model["files"]]
-    lines += [f"  {wheel['file']}  {size(wheel['size'])}  {wheel['origin']}" for wheel in report["wheels"]]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"bundle   {report['name']}",
+            f"target   Python {target['python']}, {target['platform']}, glibc {target['glibc']}",
+            f"python   {_python_text(report['python'])}",
+            f"model    {model['id']} {model['revision']}{commit} from {model['source']}, {_fetched(model['size'])}",
+            f"licence  {model['license']}{'' if model['commercial_use'] else ' ' + NO_COMMERCIAL_USE}",
+            f"wheels   {len(report['wheels'])}, {size(report['size'])} ({report['lock']})",
+            f"proof    {len(report['requirements'])} requirements and all that they need: "
+            "a wheel each that fits the target",
+            f"total    {size(report['total_size'])} to fetch{_unknown(report)}",
+        ]
+    )
+
+
+def _fetched(size_bytes: int) -> str:
+    return size(size_bytes) if size_bytes else "size unknown"
 
 
 def _unknown(report: dict[str, Any]) -> str:
