@@ -43,7 +43,8 @@ def wait(url: str, timeout_s: float, has_failed: Callable[[], bool], progress: P
     Raises:
         HealthError: `has_failed` says so, or the time is over; the message carries the last reason.
     """
-    progress.step(f"waiting until {url} is ready (at most {timeout_s:.0f} s)")
+    what = "the model can answer" if path == "/readyz" else "the web server answers"
+    progress.step(f"waiting until {what} at {url} (at most {timeout_s:.0f} s)")
     end = time.monotonic() + timeout_s
     while True:
         status, body = get(url + path)
