@@ -17,7 +17,7 @@ from urllib3.exceptions import NewConnectionError
 
 from bundle.retry import Tries
 from bundle.sources import without_passwords
-from checksums.errors import CollectError, IntegrityError
+from checksums.errors import CollectError, IntegrityError, UsageError
 from checksums.layout import safe_path
 from checksums.manifest import MAX_SIZE_BYTES
 
@@ -64,17 +64,22 @@ def ask(endpoint: str, model_id: str, revision: str, token: str = "") -> Listing
     Raises:
         CollectError: the hub does not answer, or does not have it; the message names the address.
         IntegrityError: the listing lacks a digest, or names a path that no bundle may carry.
+        UsageError: the token cannot be sent.
     """
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError("the hub's token holds characters that no token has", "copy MODELSCOPE_API_TOKEN again")
     url = f"{endpoint}/api/v1/models/{quote(model_id)}/repo/files"
     shown = without_passwords(url)
     try:
         status, data = _fetch(url, {"Revision": revision, "Recursive": "True"}, token)
-        body = json.loads(data) if data else {}
     except requests.HTTPError as error:
         raise CollectError(f"{shown}: {error} for revision {revision}", HINT) from error
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
+        # An address that cannot be, ours or one that the hub sends us on to, is not always a RequestException.
         text = f"the hub at {endpoint} does not answer: {_reason(error)}"
         raise CollectError(without_passwords(text), HINT) from error
+    try:
+        body = json.loads(data) if data else {}
     except (ValueError, RecursionError) as error:
         raise CollectError(f"{shown}: HTTP {status}, and no hub's answer", HINT) from error
     if status != 200 or not isinstance(body, dict) or body.get("Success") is False:

@@ -35,7 +35,9 @@ MIN_BYTES_PER_S, WINDOW_S = 1024, 60
 # The SDK wants an end; a line may be slow, and a file large.
 TEN_YEARS_S = 10 * 365 * 86_400.0
 RETRIED = {408, 429}
-CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+# No file has more digits than these; Python turns no more than some thousand into a number.
+CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 def endpoint(given: str = "") -> str:
@@ -219,6 +221,8 @@ class _Sdk:
         if isinstance(error, HubError):
             hint = "give a token that may read it: MODELSCOPE_API_TOKEN" if status in (401, 403) else AGAIN
             return CollectError(f"{path}: {self.name}: {_said(error, status)}", hint)
+        if isinstance(error, ValueError):
+            return CollectError(f"{path}: {self.name} sends us on to where nobody can be asked: {_said(error)}", AGAIN)
         return error
 
 
@@ -233,12 +237,13 @@ def _said(error: Exception, status: int | None = None) -> str:
 def _answer(response: requests.Response, chunks: Iterator[bytes]) -> Answer:
     """Read where a body begins, and how large the file is, from the status and the headers."""
     if response.status_code == 206:
-        found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+        stated = response.headers.get("Content-Range", "").strip()
+        found = CONTENT_RANGE.fullmatch(stated)
         if not found:
-            raise TransientError(f"a part without a usable Content-Range: {response.headers.get('Content-Range')!r}")
+            raise TransientError(f"a part without a usable Content-Range: {stated[:80]!r}")
         return Answer(int(found[1]), None if found[3] == "*" else int(found[3]), chunks)
     if response.status_code != 200:
         raise TransientError(f"HTTP {response.status_code} instead of the file")
     length = response.headers.get("Content-Length", "")
     is_plain = response.headers.get("Content-Encoding", "identity") in ("", "identity")
-    return Answer(0, int(length) if length.isascii() and length.isdigit() and is_plain else None, chunks)
+    return Answer(0, int(length) if CONTENT_LENGTH.fullmatch(length) and is_plain else None, chunks)

@@ -45,6 +45,7 @@ class LocalHub:
     `faults` maps a path (or LISTING) to a status ("404", "500", …) or to: "cut" (the connection ends halfway), "reset",
     "garbage" (other bytes of the same length), "slow" (`delay_s` before the answer), "whole" (200 and the whole file
     whatever was asked), "shifted" (a Content-Range that is not the one asked), "resized" (one of another total),
+    "astray" (a redirect to no address), "digits" (a Content-Range with a number of 5,000 digits),
     "longer" and "shorter" (no Content-Length; a byte too many, or half of it), "endless" (a listing without end).
     `fault_times` says how often a fault is answered before the hub recovers. `listed` overrides the listing of a path.
     `bytes_per_s` is the speed of all connections together, `on_bytes` is told how many bytes were sent in all.
@@ -138,6 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b'{"Code": 10010205001, "Message": "not found", "Success": false}')
         elif fault.isdigit():
             self._send(int(fault), b'{"Code": 1, "Message": "out of order", "Success": false}', {"Retry-After": "0"})
+        elif fault == "astray":
+            self._send(302, b"", {"Location": "http://a..b/"})
         elif asked == LISTING:
             self._send_listing(fault)
         else:
@@ -165,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         said, total = (start + 1 if fault == "shifted" else start), (size + 1 if fault == "resized" else size)
         headers = {"Content-Range": f"bytes {said}-{end}/{total}"} if wanted else {}
+        if fault == "digits":
+            headers = {"Content-Range": f"bytes {start}-{end}/{'9' * 5000}"}
         with path.open("rb") as file:
             file.seek(start)
             body = file.read(end + 1 - start)

@@ -18,7 +18,7 @@ from local_hub import LISTING, LocalHub, serving
 from bundle import hub, models, partial, retry, weights
 from bundle.hub import Listing
 from bundle.progress import Progress
-from checksums.errors import CollectError, IntegrityError
+from checksums.errors import CollectError, IntegrityError, UsageError
 
 QUIET = Progress(quiet=True)
 ID = "Qwen/Qwen1.5-0.5B-Chat"
@@ -168,7 +168,7 @@ def test_a_hub_that_fails_twice_and_then_answers_is_good_enough(local: LocalHub,
     assert (collect(local) / WEIGHTS).read_bytes() == (local.folder / WEIGHTS).read_bytes()
 
 
-@pytest.mark.parametrize("fault", ["reset", "500", "404", "403", "400", "shifted"])
+@pytest.mark.parametrize("fault", ["reset", "500", "404", "403", "400", "shifted", "astray", "digits"])
 def test_a_file_that_does_not_come_is_an_error_that_names_it_and_the_hub(
     local: LocalHub, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -260,6 +260,19 @@ def test_a_listing_that_does_not_come_names_the_address(local: LocalHub, fault: 
     local.faults[LISTING] = fault
     with pytest.raises(CollectError, match=f"{local.address}.*HTTP {fault}"):
         ask(local)
+
+
+def test_a_hub_that_sends_us_on_to_no_address_is_named(local: LocalHub) -> None:
+    local.faults[LISTING] = "astray"
+    with pytest.raises(CollectError, match=f"{local.address} does not answer"):
+        ask(local)
+
+
+@pytest.mark.parametrize("token", ["se\ncret", "secret\u4ee4", "secret\udcff"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(local: LocalHub, token: str) -> None:
+    with pytest.raises(UsageError, match="the hub's token") as caught:
+        hub.ask(local.address, ID, "master", token)
+    assert "cret" not in caught.value.message and local.requests == []
 
 
 def test_a_slow_hub_is_waited_for(local: LocalHub) -> None:
