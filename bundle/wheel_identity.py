@@ -20,6 +20,7 @@ DIST_INFO = ".dist-info"
 PROGRAM_GROUPS = ("console_scripts", "gui_scripts")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\s*\[[\w\s,.-]*\])?", re.ASCII)
 KNOWN_METADATA = ("1", "2")
+LONE_CR = re.compile(r"\r(?!\n)")
 
 
 def own_folder(paths: Collection[str], file_name: str) -> tuple[str, str]:
@@ -78,7 +79,8 @@ def programs(text: str, project: str) -> tuple[list[str], list[str]]:
         parser.read_string(text)
     except (configparser.Error, UnicodeError) as error:
         return [], [f"entry_points.txt: {str(error).splitlines()[0]}"]
-    names, faults = [], []
+    # uv ends a line there, configparser does not: each would make other programs of the rest.
+    names, faults = [], ["entry_points.txt: holds a carriage return within a line"] if LONE_CR.search(text) else []
     for group in PROGRAM_GROUPS:
         for name, target in parser.items(group) if parser.has_section(group) else ():
             names.append(name)

@@ -162,6 +162,10 @@ PLACES = {
     "ferry": (with_programs("ferry = small:main", "gui_scripts"), "would replace ferry"),
     "uv": (with_programs("uv = small:main"), "would replace uv"),
     "activate": (with_programs("activate = small:main"), "would replace activate"),
+    "program behind a carriage return": (
+        with_programs("a = 1\r[console_scripts]\rferry = small:main", "other"),
+        "entry_points.txt: holds a carriage return within a line",
+    ),
     "code for a target": (with_programs("evil = os:system('id')"), "names no function of a module"),
     "target's second line": (with_programs("evil = small:main\n import os"), "names no function"),
     "no target": (with_programs("evil = small"), "evil = 'small' names no function"),
