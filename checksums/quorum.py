@@ -58,6 +58,23 @@ def created_in(manifest: bytes) -> str:
     return b"".join(found.groups()).decode() if found else ""
 
 
+def read_list(path: Path, hint: str) -> bytes:
+    """Return the content of a list of keys.
+
+    Raises:
+        UsageError: there is no such file, it is a pipe or a device, or too large.
+    """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: a directory, a pipe or a device, and no file", hint)
+    try:
+        with path.open("rb") as file:
+            data = file.read(signers.MAX_LIST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", hint) from error
+    signers.demand_size(data, str(path))
+    return data
+
+
 def judge(data: bytes, armoured: Mapping[str, bytes], rule: Rule) -> Verdict:
     """Count the distinct trusted keys whose signatures, by their names, are over `data`.
 
@@ -67,11 +84,7 @@ def judge(data: bytes, armoured: Mapping[str, bytes], rule: Rule) -> Verdict:
         HostError: this host's OpenSSH cannot read the list.
     """
     made = {name: signature.match(data, text, name) for name, text in armoured.items()}
-    try:
-        text = signers.plain(rule.allowed_signers.read_bytes())
-    except OSError as error:
-        hint = "give the signer's list: --allowed-signers FILE"
-        raise UsageError(f"{rule.allowed_signers}: {error.strerror}", hint) from error
+    text = signers.plain(read_list(rule.allowed_signers, "give the signer's list: --allowed-signers FILE"))
     signers.demand_lines(text, str(rule.allowed_signers))
     counted: list[str] = []
     reasons: list[str] = []

@@ -68,14 +68,18 @@ def plain(data: bytes) -> bytes:
     return data.replace(b"\r", b"").replace(b"\0", b"")
 
 
+def demand_size(data: bytes, name: str) -> None:
+    """Raise UsageError for more bytes than a list of keys has."""
+    if len(data) > MAX_LIST_BYTES:
+        raise UsageError(f"{name}: too large for a list of keys", "check that the right file was given")
+
+
 def demand_lines(data: bytes, name: str) -> None:
     """Refuse a list in which a line is neither empty, nor a comment, nor a key.
 
     Raises:
         UsageError: the message names the file and the line.
     """
-    if len(data) > MAX_LIST_BYTES:
-        raise UsageError(f"{name}: too large for a list of keys", "check that the right file was given")
     for number, line in enumerate(data.split(b"\n"), 1):
         if not SILENT.fullmatch(line) and not LINE.fullmatch(line):
             raise UsageError(f"{name}:{number}: not a key that can count", FORM)
@@ -89,6 +93,7 @@ def parse(data: bytes, name: str) -> list[Signer]:
     """
     if b"PRIVATE KEY" in data:
         raise UsageError(f"{name}: holds a private key", "a list holds public keys alone; keep the private one secret")
+    demand_size(data, name)
     text = plain(data)
     demand_lines(text, name)
     found = ((number, LINE.fullmatch(line)) for number, line in enumerate(text.split(b"\n"), 1))
@@ -104,7 +109,9 @@ def matches(patterns: str, word: str) -> bool:
     """Say whether a list of patterns with commas takes a word; * ? and ! as in ssh_config(5), "PATTERNS"."""
     found = False
     for pattern in patterns.split(","):
-        wanted = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern.removeprefix("!"))
+        # Several stars in a row say what one says, and would be tried in ways without number.
+        letters = re.sub(r"\*+", "*", pattern.removeprefix("!"))
+        wanted = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in letters)
         if re.fullmatch(wanted, word):
             if pattern.startswith("!"):
                 return False

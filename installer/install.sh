@@ -208,7 +208,7 @@ check_form() {
     } | cmp -s - "$work/$1" || refuse "$1: not an SSH signature in canonical form"
     name_at=$((15 + $(number_at 11)))
     name=$(tail -c "+$((name_at + 4))" "$work/blob" | head -c 12 | tr -d '\000')
-    [ "$(number_at 7)" = 1 ] && [ "$name" = ferry-bundle ] && [ "$(number_at $((name_at + 16)))" = 0 ] ||
+    [ "$(number_at 7).$(number_at "$name_at")" = 1.12 ] && [ "$name" = ferry-bundle ] && [ "$(number_at $((name_at + 16)))" = 0 ] ||
         refuse "$1: not an SSH signature in canonical form, or signed for something else than a bundle"
     made=$(ssh-keygen -Y check-novalidate -n ferry-bundle -s "$work/$1" <"$work/SHA256SUMS" 2>/dev/null) ||
         refuse "$1: does not match SHA256SUMS: one of them was changed, or it was signed for something else"

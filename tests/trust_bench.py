@@ -120,6 +120,8 @@ FORMS: dict[str, Callable[[bytes], bytes]] = {
     "version0": rebuilt(lambda parts: None, 0),
     "version2": rebuilt(lambda parts: None, 2),
     "elsewhere": rebuilt(set_part(1, b"git")),
+    # ssh-keygen takes a zero byte behind a name for nothing.
+    "nearby": rebuilt(set_part(1, b"ferry-bundle\0")),
     "md5": rebuilt(set_part(3, b"md5")),
     "nokey": rebuilt(set_part(0, b"")),
     "keytail": rebuilt(lambda parts: parts.__setitem__(0, parts[0] + b"x")),
