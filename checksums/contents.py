@@ -6,7 +6,6 @@ there, when half of a release is on the disk. Wheel names: packaging.python.org,
 
 import re
 from collections.abc import Collection, Iterator
-from pathlib import PurePosixPath
 
 from checksums.layout import FOLDERS, INSTALLER, INTERPRETER_FOLDER, SBOM, WHEELS
 
@@ -21,7 +20,8 @@ def path_faults(paths: Collection[str]) -> Iterator[str]:
     for path in sorted(there):
         if path not in {INSTALLER, SBOM} and not path.startswith(FOLDERS):
             yield f"{path} has no place in a bundle"
-        if shadowed := [str(parent) for parent in PurePosixPath(path).parents if str(parent) in there]:
+        above = (path[:place] for place, letter in enumerate(path) if letter == "/")
+        if shadowed := [folder for folder in above if folder in there]:
             yield f"{shadowed[0]} is a file and the folder of {path}"
 
 

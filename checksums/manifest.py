@@ -7,6 +7,8 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from checksums import contents
@@ -19,9 +21,12 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 PYTHON = re.compile(r"3\.[0-9]{1,2}")
 GLIBC = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){1,2}")
+TIME, TIME_FORMAT = re.compile(r"[0-9-]{10}T[0-9:]{8}Z"), "%Y-%m-%dT%H:%M:%SZ"
 MODES = {"0644", "0755"}
 MAX_SIZE_BYTES = 1 << 45
 MAX_NUMBER = 1 << 63
+# Some things are looked up for each of them; no environment has so many.
+MAX_WHEELS = 2000
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,20 @@ def _check(manifest: Manifest) -> None:
     numbers = (manifest.sequence, *vars(manifest.requires).values(), manifest.model.parameters)
     if not all(0 <= number <= MAX_NUMBER for number in numbers):
         raise _bad("a number that cannot be")
+    if len(manifest.wheels) > MAX_WHEELS:
+        raise _bad(f"{len(manifest.wheels)} wheels")
+    if not _is_time(manifest.created):
+        raise _bad(f"created: {manifest.created[:80]!r} is no time")
     _check_files(manifest)
     if manifest.base is not None:
         _check_base(manifest.base, {file.path for file in manifest.files})
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return bool(TIME.fullmatch(text) and datetime.strptime(text, TIME_FORMAT))
+    except ValueError:
+        return False
 
 
 def _check_files(manifest: Manifest) -> None:
@@ -194,7 +210,7 @@ def _check_base(base: Base, paths: set[str]) -> None:
 def _read(kind: type[T], raw: Any, where: str) -> T:
     if not isinstance(raw, dict):
         raise _bad(f"{where or 'the file'} is not an object")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]
         place = f"{where}.{field.name}" if where else field.name
@@ -203,6 +219,11 @@ def _read(kind: type[T], raw: Any, where: str) -> T:
         elif field.default is not None:
             raise _bad(f"{place} is missing")
     return kind(**values)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _value(hint: Any, raw: Any, place: str) -> Any:

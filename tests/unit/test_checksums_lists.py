@@ -122,6 +122,9 @@ def test_a_manifest_without_one_of_its_fields_is_refused_by_name(lost):
         ("profile", ""),
         ("sequence", -1),
         ("format", 0),
+        ("created", "yesterday"),
+        ("created", "2026-02-30T00:00:00Z"),
+        ("created", "2026-1-1T0:0:0Z"),
         ("target", []),
         ("files", {}),
         ("base", 3),
@@ -151,3 +154,10 @@ def test_no_json_at_all_makes_the_parser_stumble(value):
 def test_a_key_that_occurs_twice_is_refused():
     with pytest.raises(IntegrityError, match="twice"):
         Manifest.parse(b'{"format": 1, "format": 1}')
+
+
+def test_more_wheels_than_there_can_be_are_refused():
+    raw = json.loads(manifest().render())
+    raw["wheels"] *= 2001
+    with pytest.raises(IntegrityError, match=f"{len(raw['wheels'])} wheels"):
+        Manifest.parse(json.dumps(raw).encode())
