@@ -60,7 +60,7 @@ def show_config(as_json: bool) -> None:
 @click.option("--prompt", default=selftest.PROMPT, show_default=True, help="The question.")
 @json_option
 def run_selftest(prompt: str, as_json: bool) -> None:
-    """Ask the running service a question and show the answer as it comes."""
+    """Ask the running service a question and show the answer as it comes. Example: ferry selftest"""
     place = Place()
     name = f"selftest-{secrets.token_hex(8)}"
     with place.session() as session:

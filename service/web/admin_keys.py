@@ -10,7 +10,7 @@ from service.web.admin_place import Place, json_option, show, when
 
 @click.group()
 def key() -> None:
-    """Manage API keys."""
+    """Manage API keys. Example: ferry key list"""
 
 
 @key.command("add")
@@ -18,7 +18,7 @@ def key() -> None:
 @click.option("--user", "owner", help="The account it belongs to; without, it is the service's own.")
 @json_option
 def key_add(name: str, owner: str | None, as_json: bool) -> None:
-    """Create the API key NAME, which is shown once."""
+    """Create the API key NAME, which is shown once. Example: ferry key add reports"""
     place = Place()
     with place.session() as session:
         secret = keys.add_key(session, name, accounts.get_user(session, owner) if owner else None)
@@ -29,7 +29,7 @@ def key_add(name: str, owner: str | None, as_json: bool) -> None:
 @key.command("list")
 @json_option
 def key_list(as_json: bool) -> None:
-    """List the API keys."""
+    """List the API keys. Example: ferry key list --json"""
     with Place().session() as session:
         rows = [
             {
@@ -48,7 +48,7 @@ def key_list(as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def key_revoke(name: str, as_json: bool) -> None:
-    """Make the API key NAME useless from now on."""
+    """Make the API key NAME useless from now on. Example: ferry key revoke reports"""
     place = Place()
     with place.session() as session:
         keys.revoke_key(session, name)

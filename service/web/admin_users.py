@@ -15,7 +15,7 @@ from service.web.passwords import generate_password
 
 @click.group()
 def user() -> None:
-    """Manage accounts."""
+    """Manage accounts. Example: ferry user list"""
 
 
 @user.command("add")
@@ -24,7 +24,7 @@ def user() -> None:
 @click.option("--role", type=click.Choice(accounts.ROLES), default="user", show_default=True)
 @json_option
 def user_add(name: str, password_stdin: bool, role: str, as_json: bool) -> None:
-    """Create the account NAME, with a password that is shown once."""
+    """Create the account NAME, with a password that is shown once. Example: ferry user add alice"""
     place = Place()
     password = read_password() if password_stdin else generate_password()
     with place.session() as session:
@@ -38,7 +38,7 @@ def user_add(name: str, password_stdin: bool, role: str, as_json: bool) -> None:
 @user.command("list")
 @json_option
 def user_list(as_json: bool) -> None:
-    """List the accounts."""
+    """List the accounts. Example: ferry user list --json"""
     with Place().session() as session:
         users = list(session.scalars(select(User).order_by(User.id)))
     rows = [{"user": u.name, "role": u.role, "enabled": u.is_enabled, "created": when(u.created_at)} for u in users]
@@ -50,7 +50,7 @@ def user_list(as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def user_disable(name: str, as_json: bool) -> None:
-    """Forbid the account NAME, and end its logins."""
+    """Forbid the account NAME, and end its logins. Example: ferry user disable alice"""
     switch_user(name, False, as_json)
 
 
@@ -58,7 +58,7 @@ def user_disable(name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def user_enable(name: str, as_json: bool) -> None:
-    """Allow the account NAME again."""
+    """Allow the account NAME again. Example: ferry user enable alice"""
     switch_user(name, True, as_json)
 
 
@@ -67,7 +67,7 @@ def user_enable(name: str, as_json: bool) -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line.")
 @json_option
 def user_passwd(name: str, password_stdin: bool, as_json: bool) -> None:
-    """Give the account NAME a new password, and end its logins."""
+    """Give the account NAME a new password, and end its logins. Example: ferry user passwd alice"""
     place = Place()
     password = read_password() if password_stdin else generate_password()
     with place.session() as session:
