@@ -11,7 +11,7 @@ from bundle.targets import lock_name
 from checksums.errors import IntegrityError
 
 
-@click.command("lock")
+@click.command("lock", short_help="Pin the wheels and the interpreter for a profile's target.")
 @click.option("--profile", required=True, metavar="NAME|FILE", help="Its target is what the wheels are resolved for.")
 @click.option("--find-links", multiple=True, metavar="DIR", help="A folder of wheels, beside pip's own sources.")
 @click.option("--index-url", default="", metavar="URL", help="The package index, instead of pip's own.")
