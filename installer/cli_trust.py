@@ -79,6 +79,8 @@ def _change(prefix: Path, make: Callable[[bytes], Change], yes: bool, dry_run: b
 
     made, is_done = trust.carry_out(places, make, agree)
     if made.is_any and not is_done and not dry_run:
+        if sys.stdin.isatty():
+            raise FerryError("nothing was changed", "run it again and type yes, the whole word")
         raise FerryError("\n".join(["nothing was changed; it would", *trust.lines(made)]), "to be asked nothing: --yes")
     answer: dict[str, Any] = {
         "changed": is_done,
