@@ -5,7 +5,7 @@ In: commands by name. Out: per command the seconds of each turn and the largest 
 
 import os
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import time
@@ -73,8 +73,12 @@ def run(words: Sequence[str]) -> tuple[float, int]:
 
 
 def own_peak_bytes() -> int:
-    """Return this program's own peak memory: no child can show less."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return this program's own peak memory: no child can show less.
+
+    Source: VmHWM in proc(5). ru_maxrss would show the memory of whatever program started this one: it survives exec.
+    """
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def forget(path: Path) -> None:

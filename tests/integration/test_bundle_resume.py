@@ -143,6 +143,17 @@ def common(first: Ranges, second: Ranges) -> Ranges:
     return [(path, start, stop) for path, start, stop in overlaps if start < stop]
 
 
+def union(ranges: Ranges) -> Ranges:
+    """Return the same bytes, each once: a kill between moving a piece into the head and removing it leaves both."""
+    once: Ranges = []
+    for path, start, stop in sorted(ranges):
+        if once and once[-1][0] == path and start <= once[-1][2]:
+            once[-1] = (path, once[-1][1], max(stop, once[-1][2]))
+        else:
+            once.append((path, start, stop))
+    return once
+
+
 def total(ranges: Ranges) -> int:
     return sum(stop - start for _, start, stop in ranges)
 
@@ -165,7 +176,7 @@ def test_a_build_that_is_killed_goes_on_from_every_byte_that_it_had(
         held = run.held()
         assert run.build() == 0, run.errors
         assert common(run.asked(), held) == []
-        assert total(run.asked()) + total(held) == everything
+        assert total(run.asked()) + total(union(held)) == everything
         assert sum(answer.count for answer in hub.answers) == total(run.asked())
         tarball = run.folder / "out" / f"{NAME}.tar"
         bundles.add(hashlib.sha256(tarball.read_bytes()).hexdigest())
