@@ -23,6 +23,7 @@ MAX_UNPACKED_BYTES = 4 << 30
 MAX_EXTRA_BYTES = 1 << 16  # a long name, a pax header
 MAX_PADDING_BYTES = 1 << 20  # zeros behind the end
 MAX_NAME_BYTES, MAX_PART_BYTES = 1000, 255
+MAX_DEPTH = 64
 MAX_HOPS = 40  # as Linux counts them
 KINDS = {b"0": "file", b"\0": "file", b"5": "folder", b"2": "link", b"1": "twin"}
 NO_KINDS = {b"3": "a device", b"4": "a device", b"6": "a pipe", b"7": "a reserved kind of file", b"S": "a sparse file"}
@@ -173,6 +174,7 @@ def follow(path: str, links: dict[str, str]) -> str | None:
 def _entries(plain: _Plain) -> Iterator[Entry]:
     """Yield every entry; the bytes of a file have to be read before the next one."""
     names: dict[str, str] = {}
+    extra: set[bytes] = set()
     while True:
         block = plain.exactly(BLOCK)
         if not any(block):
@@ -180,15 +182,17 @@ def _entries(plain: _Plain) -> Iterator[Entry]:
             return
         kind, size = _checked(block), _number(block[124:136])
         if kind in {b"x", b"L", b"K"}:
-            if size > MAX_EXTRA_BYTES:
-                raise _bad("a name or a pax header without end")
+            # One pax header, or one long name and one long target: readers differ on which of several counts.
+            if size > MAX_EXTRA_BYTES or kind in extra or (extra and b"x" in {kind, *extra}):
+                raise _bad("a name or a pax header without end, or several for one entry")
+            extra.add(kind)
             body = plain.exactly(size)
             plain.skip_zeros(-size % BLOCK)
             key = {b"L": "path", b"K": "linkpath"}.get(kind)
             names |= {key: _text(body.rstrip(b"\0"))} if key else _records(body)
             continue
         entry = _entry(block, kind, size, names)
-        names = {}
+        names, extra = {}, set()
         if entry is not None:
             yield entry
 
@@ -221,7 +225,7 @@ def _inside(name: str) -> str:
     good = all(
         part not in {"", ".", ".."} and part.isprintable() and len(part.encode()) <= MAX_PART_BYTES for part in parts
     )
-    if top != TOP or not good or len(name.encode()) > MAX_NAME_BYTES:
+    if top != TOP or not good or len(name.encode()) > MAX_NAME_BYTES or len(parts) > MAX_DEPTH:
         raise _bad(f"{_shown(name)}: not a path below {TOP}/")
     return "/".join(parts)
 

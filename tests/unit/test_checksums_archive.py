@@ -96,6 +96,7 @@ BAD_MEMBERS: dict[str, tuple[Member, ...]] = {
         Member("python/y", kind=LINK, target="z"),
         Member("python/x", kind=TWIN, target="python/y"),
     ),
+    "folders without end": (Member("python/" + "a/" * 65 + "b"),),
     "a character device": (Member("python/null", kind=tarfile.CHRTYPE),),
     "a block device": (Member("python/sda", kind=tarfile.BLKTYPE),),
     "a pipe": (Member("python/pipe", kind=tarfile.FIFOTYPE),),
@@ -125,11 +126,14 @@ def changed(at: int, data: bytes, is_summed: bool = True) -> bytes:
 
 def pax(*records: bytes) -> bytes:
     """Return the stub behind a pax header of these very bytes."""
-    body = b"".join(records)
-    info = tarfile.TarInfo("pax")
-    info.type, info.size = b"x", len(body)
-    head = info.tobuf(tarfile.USTAR_FORMAT) + body + bytes(-len(body) % 512)
-    return gzip.compress(head + archives.plain(*STUB))
+    return gzip.compress(extra(b"x", b"".join(records)) + archives.plain(*STUB))
+
+
+def extra(kind: bytes, body: bytes) -> bytes:
+    """Return a header of this kind before an entry, and what it holds."""
+    info = tarfile.TarInfo("extra")
+    info.type, info.size = kind, len(body)
+    return info.tobuf(tarfile.USTAR_FORMAT) + body + bytes(-len(body) % 512)
 
 
 GOOD = archives.archive(*STUB)
@@ -162,6 +166,11 @@ BAD_BYTES: dict[str, bytes] = {
     "a pax path that climbs": pax(b"21 path=python/../../x\n"),
     "a pax path with a zero byte": pax(b"18 path=python/a\0\n"),
     "a pax header that is not UTF-8": pax(b"17 path=python/\xff\n"),
+    "two pax headers": gzip.compress(extra(b"x", b"17 path=python/a\n") * 2 + archives.plain(*STUB)),
+    "a pax header and a long name": gzip.compress(
+        extra(b"L", b"/etc/passwd\0") + extra(b"x", b"17 path=python/a\n") + archives.plain(*STUB)
+    ),
+    "two long names": gzip.compress(extra(b"L", b"python/a\0") * 2 + archives.plain(*STUB)),
     "a pax header without end": pax(b"70000 path=" + b"a" * 69_988 + b"\n"),
 }
 
