@@ -25,6 +25,8 @@ def read(path: Path) -> Inventory:
         UsageError: there is no such file.
         IntegrityError: it is no inventory, or it was changed on its way.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: not a file", "give the file that ferry inventory wrote")
     try:
         with path.open("rb") as file:
             return Inventory.parse(file.read(MAX_BYTES + 1))

@@ -125,7 +125,7 @@ def load(name_or_file: str) -> Profile:
         raise UsageError(f"{name_or_file}: no such profile", f"one of: {', '.join(names())}, or a path to a .toml file")
     try:
         return parse(path.stem, tomllib.loads(path.read_text(encoding="utf-8")), path.parent)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a TOML file: {error}", "see bundle/profiles/ for examples") from error
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", error.hint) from error

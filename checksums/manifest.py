@@ -210,7 +210,7 @@ def _check_base(base: Base, paths: set[str]) -> None:
 def _read(kind: type[T], raw: Any, where: str) -> T:
     if not isinstance(raw, dict):
         raise _bad(f"{where or 'the file'} is not an object")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]
         place = f"{where}.{field.name}" if where else field.name

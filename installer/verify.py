@@ -81,6 +81,9 @@ def open_file(paths: Path | Sequence[Path]) -> Iterator[BinaryIO]:
         with PartsReader(parts.find(named)) as reader:
             yield cast(BinaryIO, reader)
         return
+    # A pipe could keep us waiting for ever, and parts and install.sh take files alone too.
+    if named[0].exists() and not named[0].is_file():
+        raise UsageError(f"{named[0]}: not a file that can be read", "give the path of a ferry-….tar")
     try:
         stream = named[0].open("rb")
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from small_bundle import Recipe
 
 from bundle import comparison, components, glance, inspection, licences, overview, sbom
 from bundle.progress import Progress
-from checksums.errors import FerryError, IntegrityError
+from checksums.errors import FerryError, IntegrityError, UsageError
 from checksums.inventory import Inventory
 from checksums.layout import MANIFEST, NEXT_SIGNERS, SBOM, SUMS
 from checksums.manifest import Manifest
@@ -289,6 +290,12 @@ def test_the_commands_refuse_hostile_bundles_with_exit_3_and_no_traceback(tmp_pa
         assert MANIFEST in done.stderr and "Traceback" not in done.stderr
     done = run("inspect", "--sbom", fine)
     assert done.returncode == 3 and "not a bill of materials" in done.stderr, "the small bundle's is a stand-in"
+
+
+def test_a_pipe_is_no_bundle_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tar")
+    with pytest.raises(UsageError, match=r"pipe\.tar: not a file that can be read"):
+        glance.at(tmp_path / "pipe.tar")
 
 
 def test_the_commands_speak_json_and_text(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     assert "demo" in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["[target\n", "a = 1\na = 2\n", "\x00", "a = " + "[" * 5000])
+@pytest.mark.parametrize("text", ["[target\n", "a = 1\na = 2\n", "\x00", "a = " + "[" * 5000, "a = " + "9" * 5000])
 def test_a_file_of_ones_own_is_named_in_its_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,8 @@ def test_no_json_at_all_makes_the_inventory_parser_stumble(value: object) -> Non
 
 
 def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent.json", tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "absent.json", tmp_path, tmp_path / "pipe"):
         with pytest.raises(UsageError):
             delta.read(path)
 
