@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from bundle import comparison, components, glance, inspection, licences, overview, profiles, reports
-from bundle.cli_common import everywhere
+from bundle.cli_common import about, everywhere
 from bundle.cli_rebuild import prove_rebuilt, rebuild_inputs, refuse_without_rebuild
 from bundle.glance import Glance
 from checksums.errors import UsageError
@@ -27,7 +27,8 @@ def inspect(bundle: tuple[Path, ...], files: bool, sbom: bool, licenses: bool, a
     """
     if sbom and licenses:
         raise UsageError("--sbom and --licenses are two reports", "ask for one of them")
-    seen = glance.at(bundle, {SBOM} if sbom else {components.RECORD} if licenses else ())
+    with about(*bundle):
+        seen = glance.at(bundle, {SBOM} if sbom else {components.RECORD} if licenses else ())
     if sbom:
         click.echo(_sbom(seen, as_json))
     elif licenses:
@@ -63,9 +64,14 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 
     Example: python -m bundle diff dist/ferry-demo-0.1.0-x86_64.tar dist/ferry-demo-0.2.0-x86_64.tar
     """
-    before, after = (glance.at(path, {components.RECORD}) for path in (old, new))
+    before, after = (_glance(path) for path in (old, new))
     found = comparison.compare(before, after)
     click.echo(reports.as_json(found) if as_json else comparison.text(found))
+
+
+def _glance(path: Path) -> Glance:
+    with about(path):
+        return glance.at(path, {components.RECORD})
 
 
 @click.command(short_help="Check a bundle's signature and every byte of it.")
@@ -97,7 +103,8 @@ def verify(
         refuse_without_rebuild(**inputs)
     trust = Trust(allowed_signers, insecure_unsigned, threshold)
     progress = click.get_current_context().obj
-    verified = inspection.verify(bundle, trust, progress)
+    with about(*bundle):
+        verified = inspection.verify(bundle, trust, progress)
     for note in verified.notes:
         progress.note(note)
     signers = list(verified.signers)

@@ -168,6 +168,14 @@ def test_a_delta_without_the_scripts_still_names_them(tmp_path: Path) -> None:
     assert found["packages"]["unchanged"] == 4
 
 
+@pytest.mark.parametrize("words", [["inspect"], ["verify", "--insecure-unsigned"], ["diff", "good.tar"]])
+def test_what_is_no_bundle_is_named(tmp_path: Path, words: list[str]) -> None:
+    write(tmp_path, OLD).rename(tmp_path / "good.tar")
+    (tmp_path / "other.tar").write_bytes(b"x" * 2048)
+    done = run(*(tmp_path / word if word.endswith(".tar") else word for word in words), tmp_path / "other.tar")
+    assert (done.returncode, done.stderr.count("other.tar")) == (3, 1)
+
+
 def test_an_older_bundle_is_said_to_be_refused(tmp_path: Path) -> None:
     new = glance.at(write(tmp_path, dataclasses.replace(OLD, sequence=7)))
     old = glance.at(write(tmp_path, dataclasses.replace(OLD, sequence=8)))
