@@ -33,7 +33,10 @@ JOBS_HELP = "How many ranges of the weights are fetched at the same time."
 
 def main() -> NoReturn:
     """Run one command and exit with its status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # nohup has SIGHUP ignored: then it stays so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     # A name that is not UTF-8 is shown by its bytes; it must not end the command.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -20,6 +21,10 @@ HOW = "to enable: as root on Debian or Ubuntu, sh tests/system_packages.sh"
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: boots a container; needs root")
     config.addinivalue_line("markers", "browser: drives a real Chromium")
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # Who runs in the background, or under nohup, ignores them, and every program under test would inherit that.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def kind_of(item: pytest.Item) -> str:

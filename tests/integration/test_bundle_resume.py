@@ -207,7 +207,7 @@ def goes_on(run: Run) -> None:
     assert common(run.asked(), held) == []
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_download_exits_130_soon_and_goes_on(
     checkout: Path, hub: LocalHub, tmp_path: Path, sent: int
 ) -> None:
