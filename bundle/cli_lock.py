@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bundle import build as building
-from bundle import lock, pins, profiles, reports, resolve, sources, version
+from bundle import lock, pins, profiles, resolve, sources, version, wording
 from bundle.cli_common import everywhere
 from bundle.targets import lock_name
 from checksums.errors import IntegrityError
@@ -33,7 +33,7 @@ def lock_command(profile: str, find_links: tuple[str, ...], index_url: str, as_j
     written.replace(path)
     changes = [*lock.changes(old, new), *pins.refresh(target)]
     report = {"lock": path.name, "wheels": len(new.wheels), "changes": changes}
-    click.echo(reports.as_json(report) if as_json else "\n".join([*changes, f"{path.name}: {len(new.wheels)} wheels"]))
+    click.echo(wording.as_json(report) if as_json else "\n".join([*changes, f"{path.name}: {len(new.wheels)} wheels"]))
 
 
 def _old(path: Path) -> lock.Lock | None:

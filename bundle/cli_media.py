@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bundle import media, reports
+from bundle import media, wording
 from bundle.cli_common import everywhere
 
 out_option = click.option(
@@ -28,7 +28,7 @@ def split(bundle: Path, size: int, out: Path | None, as_json: bool) -> None:
     """
     made = media.split(bundle, size, out or bundle.parent, click.get_current_context().obj)
     report = {"parts": [str(path) for path in made[:-1]], "list": str(made[-1])}
-    click.echo(reports.as_json(report) if as_json else "\n".join(map(str, made)))
+    click.echo(wording.as_json(report) if as_json else "\n".join(map(str, made)))
 
 
 @click.command(short_help="Put the parts of a bundle together.")
@@ -45,4 +45,4 @@ def join(parts: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """
     made = media.join(parts, out or parts[0].parent, click.get_current_context().obj)
     report = {"bundle": str(made), "size_bytes": made.stat().st_size}
-    click.echo(reports.as_json(report) if as_json else str(made))
+    click.echo(wording.as_json(report) if as_json else str(made))

@@ -10,7 +10,7 @@ from bundle import components, licences
 from bundle.components import FERRY, INTERPRETER, MODEL, RECORD, Component
 from bundle.glance import Glance
 from bundle.licences import FREE, ORDER
-from bundle.reports import size
+from bundle.wording import size
 from checksums.layout import INSTALLER, NEXT_SIGNERS
 from checksums.manifest import File, Manifest
 

@@ -2,7 +2,7 @@
 
 from bundle import components, licences
 from bundle.glance import Glance
-from bundle.reports import delta_text, size
+from bundle.wording import delta_text, size
 from checksums.layout import INTERPRETER_FOLDER, NEXT_SIGNERS, WHEELS
 from checksums.manifest import Manifest
 

@@ -1,6 +1,5 @@
 """What the commands say: plans, manifests and results as JSON values and as text. Pure."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +8,9 @@ from bundle.components import NO_COMMERCIAL_USE
 from bundle.lock import total_bytes
 from bundle.pack import Written
 from bundle.profiles import PackageModel
+from bundle.wording import size
 from checksums import parts
 from checksums.manifest import Manifest
-
-
-def as_json(value: Any) -> str:
-    """Return JSON for scripts."""
-    return json.dumps(value, indent=1)
-
-
-def size(size_bytes: int) -> str:
-    """Return a size for people, 0 being one that the index does not tell."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes} B" if size_bytes else "unknown"
 
 
 def paths(written: Written) -> list[Path]:
@@ -144,13 +131,3 @@ def _unknown(report: dict[str, Any]) -> str:
     names = report["unknown_sizes"]
     asked = " (the hub was not asked: --ask-hub)" if "model" in names and report["model"]["source"] != "package" else ""
     return f", and the {' and the '.join(names)}, of unknown size{asked}" if names else ""
-
-
-def delta_text(manifest: Manifest) -> str:
-    """Return what a delta leaves out; "" for a full bundle."""
-    if manifest.base is None:
-        return ""
-    left_out = set(manifest.base.files)
-    bytes_left_out = sum(file.size for file in manifest.files if file.path in left_out)
-    amount = f"{len(left_out)} of {len(manifest.files)} files, {size(bytes_left_out)}"
-    return f"on {manifest.base.release}: leaves out {amount}; a server that lacks one of them refuses it"
