@@ -82,7 +82,14 @@ def own_peak_bytes() -> int:
 
 
 def forget(path: Path) -> None:
-    """Drop a file from the page cache, so that the next read comes from the disk; needs no privilege."""
+    """Drop a file from the page cache, so that the next read comes from the disk; needs no privilege.
+
+    What the commands before left to the kernel to write is written first: the disk is to serve the next one alone. The
+    file is read once before: on a virtual machine the first touch of memory is slow, and would be counted against
+    whichever command comes first.
+    """
+    os.sync()
+    warm(path)
     for file in [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]:
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
