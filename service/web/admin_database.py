@@ -39,13 +39,16 @@ def migrate(target: str | None, dry_run: bool, as_json: bool) -> None:
 
 
 @click.command(hidden=True)
+@click.option("--release", "only_release", is_flag=True, help="Look at no settings and no database.")
 @json_option
-def revision(as_json: bool) -> None:
+def revision(only_release: bool, as_json: bool) -> None:
     """Say at which revision the database is, and which ones this release knows. Example: revision --json"""
-    with _store() as (_, store):
-        found, known = revisions.current(store), revisions.known()
-    value = {"database": found, "release": known[-1], "known": known}
-    show(as_json, value, f"database {found or '(none yet)'}, this release {known[-1]}")
+    known = revisions.known()
+    value: dict[str, object] = {"release": known[-1], "known": known}
+    if not only_release:
+        with _store() as (_, store):
+            value = {"database": revisions.current(store), **value}
+    show(as_json, value, "\n".join(f"{name}: {found}" for name, found in value.items()))
 
 
 @click.command(hidden=True)

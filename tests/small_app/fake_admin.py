@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 behaviour = (Path(__file__).parents[1] / "behaviour").read_text()
@@ -35,4 +37,16 @@ if words[:2] == ["user", "add"]:
         answer({"error": f"{words[2]}: exists", "hint": "choose another name", "exit_code": 1}, 1)
     accounts.write_text("\n".join([*names(), words[2]]))
     answer({"user": words[2], "password": "correct horse"})
+newest = Path(__file__).parents[1] / "revision"
+known = [f"{number:04}" for number in range(1, int(newest.read_text() if newest.exists() else "1") + 1)]
+if words[0] == "revision":
+    at = {} if "--release" in words else {"database": known[-1] if accounts.exists() else None}
+    answer({**at, "release": known[-1], "known": known})
+if words[0] == "copy":
+    made = {"leave": ["accounts-wal"], "revision": known[-1] if accounts.exists() else None, "outside": ""}
+    if "--dry-run" in words or not accounts.exists():
+        answer({**made, "folder": "", "files": []})
+    folder = tempfile.mkdtemp(prefix=".backup-", dir=accounts.parent)
+    shutil.copy(accounts, folder)
+    answer({**made, "folder": folder, "files": ["accounts"]})
 sys.exit(f"unknown: {words}")
