@@ -6,9 +6,13 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 behaviour = (Path(__file__).parents[1] / "behaviour").read_text()
+schema = (Path(__file__).parents[1] / "schema").read_text()
+there = Path(os.environ["FERRY_DATA"], "schema")
+colours = there.with_name("colours")
 accounts = Path(os.environ["FERRY_DATA"], "accounts")
 words = [word for word in sys.argv[1:] if word != "--json"]
 
@@ -26,7 +30,20 @@ if words[0] == "config":
     listen = re.search(r'^listen = "(.*)"', Path(os.environ["FERRY_CONFIG"]).read_text(), re.MULTILINE)
     assert listen
     answer({"url": f"http://{listen[1]}".replace("0.0.0.0", "127.0.0.1"), "listen": listen[1], "engine_url": ""})
+at = there.read_text() if there.exists() else ""
+if words[0] == "revision":
+    known = [str(number) for number in range(1, int(schema) + 1)]
+    answer({"database": at, "release": schema, "known": known})
+if words[:2] == ["migrate", "--to"]:
+    losses = [f"{len(colours.read_text())} colours"] if colours.exists() and words[2] < "2" else []
+    if "--dry-run" not in words:
+        there.write_text(words[2])
+        if losses:
+            colours.unlink()
+    answer({"from": schema, "to": words[2], "losses": losses})
 if words[0] == "selftest":
+    if behaviour == "answer never comes":
+        time.sleep(3600)
     if behaviour == "no answer":
         answer({"error": "the model gave no answer", "hint": "see the engine's log", "exit_code": 1}, 1)
     answer({"ok": True, "answer": "Paris.", "chunks": 5, "seconds": 0.1})
@@ -37,13 +54,8 @@ if words[:2] == ["user", "add"]:
         answer({"error": f"{words[2]}: exists", "hint": "choose another name", "exit_code": 1}, 1)
     accounts.write_text("\n".join([*names(), words[2]]))
     answer({"user": words[2], "password": "correct horse"})
-newest = Path(__file__).parents[1] / "revision"
-known = [f"{number:04}" for number in range(1, int(newest.read_text() if newest.exists() else "1") + 1)]
-if words[0] == "revision":
-    at = {} if "--release" in words else {"database": known[-1] if accounts.exists() else None}
-    answer({**at, "release": known[-1], "known": known})
 if words[0] == "copy":
-    made = {"leave": ["accounts-wal"], "revision": known[-1] if accounts.exists() else None, "outside": ""}
+    made = {"leave": ["accounts-wal"], "revision": at or None, "outside": ""}
     if "--dry-run" in words or not accounts.exists():
         answer({**made, "folder": "", "files": []})
     folder = tempfile.mkdtemp(prefix=".backup-", dir=accounts.parent)
