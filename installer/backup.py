@@ -22,7 +22,7 @@ from checksums import signature
 from checksums.errors import HostError, UsageError
 from checksums.manifest import TIME_FORMAT
 from checksums.new_file import NewFile
-from installer import admin, backup_file, lock
+from installer import admin, backup_file, lock, transaction
 from installer.backup_list import (
     ADMINISTRATOR,
     AUDIT,
@@ -35,6 +35,7 @@ from installer.backup_list import (
     in_order,
     is_carried,
 )
+from installer.journal import sync_folder
 from installer.places import Places
 from installer.progress import Progress
 from installer.state import State
@@ -73,9 +74,7 @@ def default_file(current: State, at: float) -> Path:
     return Path(f"ferry-backup-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(at))}-{current.version}.tar")
 
 
-def make(
-    places: Places, current: State, file: Path, key: Path | None, dry_run: bool, progress: Progress
-) -> Backup:
+def make(places: Places, current: State, file: Path, key: Path | None, dry_run: bool, progress: Progress) -> Backup:
     """Write a backup, whole or not at all; mode 0600. With `dry_run` only say what would be in it.
 
     Raises:
@@ -86,6 +85,8 @@ def make(
     _demand_place(file, places)
     if key:
         signature.demand_file(key)
+    if not dry_run:
+        transaction.recover(places, progress)
     with lock.exclusive(places.prefix), _copied(places, dry_run) as copied:
         sources, left_out = _collect(places, copied)
         created = time.strftime(TIME_FORMAT, time.gmtime())
@@ -117,7 +118,9 @@ def _demand_place(file: Path, places: Places) -> None:
 def _demand_room(file: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(file.absolute().parent).free
     if free < size_bytes + HEAD_BYTES:
-        raise HostError(f"{file}: needs {size_bytes:,} bytes, and {free:,} are free there", "name a file on another disk")
+        raise HostError(
+            f"{file}: needs {size_bytes:,} bytes, and {free:,} are free there", "name a file on another disk"
+        )
 
 
 @contextmanager
@@ -174,7 +177,6 @@ def _source(path: str, folder: Path, inside: str, places: Places) -> Source | No
 def _walk(folder: Path) -> Iterator[str]:
     """Yield the path of everything below a folder that is no folder."""
 
-
     def fail(error: OSError) -> None:
         raise error
 
@@ -214,19 +216,11 @@ def _write(
 
     try:
         with NewFile(beside, 0o600) as stream, progress.bar("writing the backup", total) as on_bytes:
-            signed = backup_file.write(stream, description, opened, key, on_bytes)  # type: ignore[arg-type]
+            signed = backup_file.write(stream, description, opened, key, on_bytes)
             stream.sync()
         beside.replace(file)
-        _sync_folder(file.absolute().parent)
+        sync_folder(file.absolute().parent)
         return signed
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
