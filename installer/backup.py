@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from checksums import signature
 from checksums.errors import HostError, UsageError
@@ -198,7 +198,7 @@ def open_below(folder: Path, inside: str) -> BinaryIO:
             os.close(descriptor)
             descriptor = below
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.fdopen(os.open(name, flags, dir_fd=descriptor), "rb", buffering=0)  # type: ignore[return-value]
+        return cast(BinaryIO, os.fdopen(os.open(name, flags, dir_fd=descriptor), "rb", buffering=0))
     finally:
         os.close(descriptor)
 
@@ -216,7 +216,7 @@ def _write(
 
     try:
         with NewFile(beside, 0o600) as stream, progress.bar("writing the backup", total) as on_bytes:
-            signed = backup_file.write(stream, description, opened, key, on_bytes)
+            signed = backup_file.write(cast(BinaryIO, stream), description, opened, key, on_bytes)
             stream.sync()
         beside.replace(file)
         sync_folder(file.absolute().parent)
