@@ -75,6 +75,11 @@ class Description:
         """Return the canonical bytes: sorted keys, one value a line, a final newline."""
         return (json.dumps({**asdict(self), "format": FORMAT}, indent=1, sort_keys=True) + "\n").encode()
 
+    @property
+    def size_bytes(self) -> int:
+        """The size of all files together."""
+        return sum(entry.size for entry in self.files)
+
     def below(self, folder: str) -> list[Entry]:
         """Return the files that belong below etc/, data/ or log/."""
         return [entry for entry in self.files if entry.path.startswith(folder)]

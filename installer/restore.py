@@ -5,36 +5,28 @@ again while it is written below the prefix, which root alone writes to, and only
 replaced whole, since a database's log beside another database destroys it. The audit log only grows.
 """
 
-import os
-import pwd
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from checksums import process
 from checksums.errors import FerryError, HealthError, HostError, IntegrityError, UsageError
 from checksums.hashing import Sink
-from checksums.new_file import NewFile
-from installer import admin, backup_file, log_merge, release, restored_settings, starting, transaction
+from installer import admin, backup_file, release, restored_files, restored_settings, starting, transaction
 from installer.backup_file import OpenBackup
-from installer.backup_list import CONFIGURATION, DATA, LOG, SERVICE, Description, Entry
+from installer.backup_list import CONFIGURATION, DATA, LOG, Description, Entry
 from installer.files import Changes
 from installer.host import host_of
 from installer.places import Places
 from installer.progress import Progress
+from installer.restored_files import BESIDE, SETTINGS, SIGNERS
 from installer.state import State
 from installer.verify import Discard
 
-SETTINGS, SIGNERS = "etc/ferry.toml", "etc/allowed_signers"
 MAX_TEXT_BYTES = 1 << 20
 SELFTEST_TIMEOUT_S = 300
-BESIDE = "allowed_signers.restored"
-# A file system's own, where the data has one to itself.
-NOT_OURS = {"lost+found"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +124,7 @@ def _look(stream: BinaryIO, request: Request, progress: Progress) -> _Looked:
     def target(entry: Entry) -> Iterator[Sink]:
         yield texts.setdefault(entry.path, _Text(entry)) if entry.path in (SETTINGS, SIGNERS) else Discard()
 
-    with progress.bar("verifying the backup", _size(backup.description)) as on_bytes:
+    with progress.bar("verifying the backup", backup.description.size_bytes) as on_bytes:
         backup_file.copy_files(backup, target, on_bytes)
     found = {path: bytes(text.data) for path, text in texts.items()}
     settings, notes = _fitting(found.get(SETTINGS), request.places)
@@ -191,7 +183,7 @@ def _demand_revision(description: Description, places: Places) -> None:
 
 def _demand_room(description: Description, places: Places) -> None:
     parts = {DATA: places.data, LOG: places.log, CONFIGURATION: places.etc}
-    needed = {places.prefix: _size(description)}
+    needed = {places.prefix: description.size_bytes}
     device = places.prefix.stat().st_dev
     for part, folder in parts.items():
         if folder.is_dir() and folder.stat().st_dev != device:
@@ -204,21 +196,21 @@ def _demand_room(description: Description, places: Places) -> None:
             )
 
 
-def _size(description: Description) -> int:
-    return sum(entry.size for entry in description.files)
-
-
 def _carry_out(
     stream: BinaryIO, looked: _Looked, request: Request, changes: Changes, progress: Progress
 ) -> tuple[str, list[str]]:
     places, host = request.places, host_of(request.places)
     with release.staging(places) as folder:
-        staged = _stage(stream, looked, request, folder, progress)
+        stream.seek(0)
+        again = backup_file.open_backup(stream, request.allowed_signers)
+        if again.digests != looked.backup.digests:
+            raise IntegrityError(f"{request.file}: was changed meanwhile", "run it again; nothing was changed")
+        staged = restored_files.stage(again, looked.settings, folder, places, progress)
         if host.state() == "running":
             changes.undo("start")
         progress.step("stopping")
         host.stop()
-        notes = _put(staged, looked, places, changes)
+        notes = restored_files.put(staged, again.description, looked.signers is not None, places, changes)
     changes.undo("stop")
     try:
         url = starting.start(places, host, progress)
@@ -228,98 +220,3 @@ def _carry_out(
         text = error.message if isinstance(error, HealthError) else f"{error.message}\n{host.last_lines()}".rstrip()
         raise HealthError(f"the restore was taken back, everything is as before: {text}", error.hint) from error
     return url, notes
-
-
-def _stage(stream: BinaryIO, looked: _Looked, request: Request, folder: Path, progress: Progress) -> Path:
-    """Write the backup's files below the staging folder, hashed again, with modes and owners as they shall be."""
-    stream.seek(0)
-    again = backup_file.open_backup(stream, request.allowed_signers)
-    if again.digests != looked.backup.digests:
-        raise IntegrityError(f"{request.file}: was changed meanwhile", "run it again; nothing was changed")
-    root = folder / "restored"
-
-    def target(entry: Entry) -> AbstractContextManager[Sink]:
-        path = root / entry.path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return _Synced(path, 0o600)
-
-    for part in (CONFIGURATION, DATA, LOG):
-        (root / part).mkdir(parents=True)
-    with progress.bar("unpacking and verifying", _size(again.description)) as on_bytes:
-        backup_file.copy_files(again, target, on_bytes)
-    if looked.settings is not None:
-        (root / SETTINGS).write_bytes(looked.settings)
-    _own(root, again.description, request.places)
-    os.sync()
-    return root
-
-
-class _Synced(NewFile):
-    """A new file that is on the disk when it is closed."""
-
-    def close(self) -> None:
-        """Force it to the disk and close it."""
-        if not self.closed:
-            self.sync()
-        super().close()
-
-
-def _own(root: Path, description: Description, places: Places) -> None:
-    """Give every staged file and folder its mode and its owner, by the names that this server has."""
-    for entry in description.files:
-        path = root / entry.path
-        # Whatever the backup says: nobody but the owner writes.
-        path.chmod(int(entry.mode, 8) & ~0o022)
-    if places.is_user:
-        return
-    account = pwd.getpwnam(admin.USER)
-    user_mode = description.mode == "user"
-    for entry in description.files:
-        is_service = entry.owner == SERVICE or (user_mode and not entry.path.startswith(CONFIGURATION))
-        os.chown(root / entry.path, account.pw_uid if is_service else 0, account.pw_gid)
-    for path in (root / DATA).rglob("*"):
-        if path.is_dir():
-            os.chown(path, account.pw_uid, account.pw_gid)
-
-
-def _put(staged: Path, looked: _Looked, places: Places, changes: Changes) -> list[str]:
-    """Move everything to its place; return what the operator has to know."""
-    _put_settings(staged / CONFIGURATION, looked, places, changes)
-    with _near(staged / DATA, places.data, changes) as near:
-        for path in sorted(places.data.iterdir()):
-            if path != near and path.name not in NOT_OURS:
-                changes.remove(path)
-        for path in sorted(near.iterdir()):
-            changes.replace(path, places.data / path.name)
-    with _near(staged / LOG, places.log, changes) as near:
-        return log_merge.merge(near, places.log, looked.backup.description.created, changes)
-
-
-def _put_settings(staged: Path, looked: _Looked, places: Places, changes: Changes) -> None:
-    """Settings that the backup does not have stay."""
-    signers = staged / Path(SIGNERS).name
-    if looked.signers is not None:
-        signers.rename(signers.with_name(BESIDE))
-    else:
-        signers.unlink(missing_ok=True)
-    with _near(staged, places.etc, changes) as near:
-        for path in sorted(path for path in near.rglob("*") if not path.is_dir()):
-            place = places.etc / path.relative_to(near)
-            changes.folder(place.parent)
-            changes.replace(path, place)
-
-
-@contextmanager
-def _near(staged: Path, folder: Path, changes: Changes) -> Iterator[Path]:
-    """Bring a staged folder onto the file system, and the mount, of the one that it is for."""
-    near = folder / f".restore-{secrets.token_hex(8)}"
-    changes.folder(near, 0o700)
-    changes.finish("remove", str(near))
-    for path in sorted(staged.iterdir()):
-        try:
-            path.rename(near / path.name)
-        except OSError:
-            # Another file system: a rename does not go across.
-            process.run(["cp", "-a", path, near])
-            os.sync()
-    yield near

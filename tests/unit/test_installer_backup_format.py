@@ -20,7 +20,7 @@ from checksums import signature, sums
 from checksums.errors import FerryError, HostError, IntegrityError
 from checksums.layout import SUMS
 from checksums.tarball import TarWriter, header
-from installer import backup, backup_file, log_merge, restored_settings
+from installer import backup, backup_file, log_merge, restore, restored_settings
 from installer.backup_file import MODE, NAMESPACE, TOP
 from installer.backup_list import DESCRIPTION, Description, Entry
 from installer.files import Changes
@@ -272,6 +272,14 @@ def test_nothing_is_read_through_a_link_or_from_a_pipe(tmp_path: Path) -> None:
     places = Places(tmp_path, is_user=True)
     assert backup._source("data/pipe", tmp_path, "pipe", places) is None
     assert backup._source("data/x", tmp_path, "folder/link", places) is None
+
+
+def test_a_disk_that_is_too_full_is_said_before_anything_is_done(tmp_path: Path) -> None:
+    huge = replace(description({}), files=(Entry("data/x", 1 << 45, "0600", "service"),))
+    with pytest.raises(HostError, match="needs 35,184,372,088,832 bytes"):
+        restore._demand_room(huge, Places(tmp_path, is_user=True))
+    with pytest.raises(HostError, match="needs 35,184,372,088,832 bytes"):
+        backup._demand_room(tmp_path / "b.tar", 1 << 45)
 
 
 HERE = '[web]\nlisten = "10.0.0.1:80"\n[trust]\nthreshold = 2\n'
