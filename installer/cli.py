@@ -14,6 +14,7 @@ import click
 from checksums.errors import FerryError, HealthError, UsageError
 from installer import admin, files, installed, inventory, network, present, settings, starting, uninstall
 from installer.cli_common import as_json, as_path, dry_run, installation, need_rights, report
+from installer.cli_doctor import doctor_command
 from installer.cli_trust import trust_group
 from installer.host import host_of
 from installer.install import Outcome, Request
@@ -176,6 +177,7 @@ def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_js
 
 
 cli.add_command(trust_group)
+cli.add_command(doctor_command)
 
 
 def _handed_on(name: str, text: str) -> None:
