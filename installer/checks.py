@@ -70,7 +70,9 @@ class Question:
         try:
             answer = self.ask(facts, subject)
         except UnknownFact as error:
-            return Check(self.name, False, f"cannot be told: {error}", "to be known", "mend what it says", ADVICE)
+            return Check(
+                self.name, False, f"cannot be told: {error}", "to be known", "mend that, then: ferry doctor", ADVICE
+            )
         return Check(self.name, *answer, self.severity) if answer else None
 
 

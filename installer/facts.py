@@ -161,13 +161,14 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Room:
-    """What the release brings that is not here yet: bytes of files, bytes of wheels for an environment (0: it is here).
+    """What the release brings that is not here yet: bytes of its files, and whether its environment is made already.
 
-    `data_bytes` is what the data folder holds now.
+    `wheel_bytes` is what the environment is made of, `data_bytes` what the data folder holds now.
     """
 
     payload_bytes: int
     wheel_bytes: int
+    has_environment: bool
     data_bytes: int
 
 

@@ -69,10 +69,10 @@ def mount_of(path: Path, mountinfo: str) -> tuple[str, frozenset[str]]:
 def room(manifest: Manifest, places: Places, python: Path) -> Room:
     """Return what a release brings that this server does not hold."""
     wheels = {wheel.file for wheel in manifest.wheels}
-    is_made = (places.venvs / environment.digest_of(manifest, python)).is_dir()
     return Room(
         payload_bytes=sum(file.size for file in manifest.files if not places.stored(file.sha256).is_file()),
-        wheel_bytes=0 if is_made else sum(file.size for file in manifest.files if file.path in wheels),
+        wheel_bytes=sum(file.size for file in manifest.files if file.path in wheels),
+        has_environment=(places.venvs / environment.digest_of(manifest, python)).is_dir(),
         data_bytes=size_of(places.data),
     )
 

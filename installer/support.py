@@ -8,14 +8,14 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from checksums import process
 from checksums.errors import FerryError, UsageError
 from installer import facts_disk, files, installed, present_checks, redaction, units
-from installer.checks import gib
+from installer.checks import Check, gib
 from installer.doctor import Diagnosis
 from installer.facts import Unknown, Volume, attempt
 from installer.host import host_of
@@ -111,9 +111,18 @@ def _told(step: Callable[[], object]) -> str:
 
 
 def _checks(diagnosis: Diagnosis, _progress: Progress) -> Iterator[str]:
-    yield from present_checks.lines(diagnosis.checks)
+    yield from present_checks.lines([_quiet(check) for check in diagnosis.checks])
     if diagnosis.speed:
         yield diagnosis.speed.text
+
+
+def _quiet(check: Check) -> Check:
+    """Leave out the value that a complaint about the settings repeats."""
+    if check.name != "settings":
+        return check
+    return replace(
+        check, found="; ".join(redaction.log_lines(check.found.splitlines())) if not check.ok else check.found
+    )
 
 
 def _units(diagnosis: Diagnosis, _progress: Progress) -> Iterator[str]:

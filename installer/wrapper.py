@@ -1,4 +1,7 @@
-"""The `ferry` command: a few lines of shell that run the current release's install.pyz with its own interpreter."""
+"""The `ferry` command: a few lines of shell that run the current release's install.pyz with its own interpreter.
+
+Where that release is broken another one's takes its place, so that `ferry doctor` can still say what is wrong.
+"""
 
 import shlex
 
@@ -8,13 +11,20 @@ from installer.places import Places
 TEXT = """\
 #!/bin/sh
 # Ferry's command: the install.pyz of the release that runs, on that release's own interpreter.
-exec {python} -I -B -S {program} --prefix {prefix} "$@"
+for release in {current} {releases}/*; do
+    if [ -x "$release/venv/bin/python" ] && [ -f "$release/install.pyz" ]; then
+        exec "$release/venv/bin/python" -I -B -S "$release/install.pyz" --prefix {prefix} "$@"
+    fi
+done
+echo "error: no release is whole below" {prefix} >&2
+echo "hint: install the bundle again: sh install.sh ferry-….tar" >&2
+exit 1
 """
 
 
 def render(places: Places) -> str:
     """Return the script."""
-    words = {"python": places.python, "program": places.current / "install.pyz", "prefix": places.prefix}
+    words = {"current": places.current, "releases": places.releases, "prefix": places.prefix}
     return TEXT.format(**{name: shlex.quote(str(path)) for name, path in words.items()})
 
 

@@ -58,7 +58,9 @@ def test_a_user_installation_is_below_its_prefix() -> None:
 
 
 def test_the_command_quotes_its_paths() -> None:
-    assert "'/home/a b/ferry/current/install.pyz' --prefix '/home/a b/ferry' \"$@\"" in wrapper.render(USER)
+    text = wrapper.render(USER)
+    assert "for release in '/home/a b/ferry/current' '/home/a b/ferry/releases'/*; do" in text
+    assert '"$release/install.pyz" --prefix \'/home/a b/ferry\' "$@"' in text
 
 
 def test_the_default_settings_get_the_address_and_nothing_else() -> None:
@@ -161,7 +163,7 @@ def test_each_check_fails_alone_on_a_host_that_lacks_it(
     manifest = small_bundle.manifest(recipe, {"install.pyz": b""})
     there = places.places_of(tmp_path / "not" / "yet", is_user=True)
     checks = preflight.examine(preflight.Subject(manifest, there, listen, recipe.disk_bytes))
-    assert [check.name for check in checks if not check.ok] == [name]
+    assert [check.name for check in checks if check.forbids] == [name]
     with pytest.raises(HostError, match=f"{name}: found ") as raised:
         preflight.demand(checks)
     assert raised.value.hint and raised.value.exit_code == 4
