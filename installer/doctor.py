@@ -48,7 +48,8 @@ def examine(prefix: Path, progress: Progress, is_measured: bool = True) -> Diagn
     service = attempt(lambda: look(places, current, name))
     listen = _listen(places, service)
     # The environment's own program leads to the interpreter that it was made from, carried or not.
-    subject = Subject(told, places, listen, python=places.python, is_installed=True)
+    python = places.python if places.python.exists() else places.release(name) / "venv" / "bin" / "python"
+    subject = Subject(told, places, listen, python=python, is_installed=True)
     facts = replace(gather(subject), service=service)
     checks = judge((*SERVICE, *preflight.QUESTIONS), facts, subject)
     return Diagnosis(places, name, checks, facts, _speed(manifest, places, progress) if is_measured else None)

@@ -29,7 +29,10 @@ SETTINGS: dict[str, dict[str, str | None]] = {
 }  # fmt: skip
 SECTION = re.compile(r"[ \t]*\[([a-z]+)\][ \t]*(?:#.*)?")
 SETTING = re.compile(r"[ \t]*([a-z_]+)[ \t]*=[ \t]*(.*?)[ \t]*")
+COMMENT = re.compile(r"""("[^"]*"|'[^']*'|[^"'\[#]*?)[ \t]*#.*""")
 EMPTY = frozenset({'""', "''", "[]", ""})
+# What a value may hold that is secret by itself: a text in quotes, user and password in an address.
+PIECES = (r'"([^"]*)"', r"'([^']*)'", r"://([^:/@]*):[^@]*@", r"://[^:/@]*:([^@]*)@")
 # Shorter ones would tear words out of everything; nobody's secret is one.
 MIN_SECRET = 6
 
@@ -118,9 +121,9 @@ def secrets(text: str) -> set[str]:
         if line.lstrip().startswith("#"):
             continue
         value = line.partition("=")[2] or line
-        words = [value.strip().strip("\"'").strip(), *re.findall(r'"([^"]*)"|://[^:/]*:([^@/]*)@', value)]
-        flat = [word for some in words for word in ([some] if isinstance(some, str) else some)]
-        found |= {word for word in flat if len(word) >= MIN_SECRET and word not in shown}
+        words = [value.strip().strip("\"'").strip()]
+        words += [word for pattern in PIECES for word in re.findall(pattern, value)]
+        found |= {word for word in words if len(word) >= MIN_SECRET and word not in shown}
     return found
 
 
@@ -146,7 +149,8 @@ def _shown(line: str) -> str | None:
 
 
 def _value(raw: str, pattern: str | None) -> str:
-    bare = re.sub(r"[ \t]+#.*$", "", raw) if raw[:1] not in {'"', "'", "["} else raw
+    comment = COMMENT.fullmatch(raw)
+    bare = comment[1] if comment else raw
     if bare in EMPTY:
         return "(empty)"
     return bare if pattern and re.fullmatch(pattern, bare) else "(set, not shown)"
