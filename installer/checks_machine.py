@@ -119,29 +119,34 @@ def python_modules(facts: Facts, _subject: Subject) -> Answer:
 
 @must
 def memory(facts: Facts, subject: Subject) -> Answer:
-    found, needed = facts.memory.total_bytes, subject.manifest.requires.ram_bytes
-    text = f"{gib(needed)} for weights and one conversation"
-    return found >= needed, gib(found), text, "take a smaller model or a larger server"
+    found, needed = facts.memory.total_bytes, _memory(facts, subject)
+    text = f"{gib(needed)} for weights and context"
+    return (
+        found >= needed,
+        gib(found),
+        text,
+        "take a smaller model, a larger server or a lower context_tokens",
+    )
 
 
 @advice
 def memory_available(facts: Facts, subject: Subject) -> Answer:
     if subject.is_installed:
         return None
-    found, needed = facts.memory.available_bytes, subject.manifest.requires.ram_bytes
+    found, needed = facts.memory.available_bytes, _memory(facts, subject)
     return found >= needed, f"{gib(found)} now", gib(needed), "other programs take it; see: ps aux --sort=-rss | head"
 
 
 @must
 def memory_limit(facts: Facts, subject: Subject) -> Answer:
-    limit, needed = facts.memory.limit_bytes, subject.manifest.requires.ram_bytes
+    limit, needed = facts.memory.limit_bytes, _memory(facts, subject)
     found = "none" if limit is None else f"{gib(limit)} by a control group"
     return limit is None or limit >= needed, found, gib(needed), "raise the limit of this container or slice"
 
 
 @must
 def memory_overcommit(facts: Facts, subject: Subject) -> Answer:
-    left, needed = facts.memory.committable_bytes, subject.manifest.requires.ram_bytes
+    left, needed = facts.memory.committable_bytes, _memory(facts, subject)
     if left is None or subject.is_installed:
         return None
     hint = "set vm.overcommit_memory to 0, or raise vm.overcommit_ratio, with sysctl"
@@ -150,7 +155,7 @@ def memory_overcommit(facts: Facts, subject: Subject) -> Answer:
 
 @advice
 def swap(facts: Facts, subject: Subject) -> Answer:
-    comfortable = round(SPARE_MEMORY * subject.manifest.requires.ram_bytes)
+    comfortable = round(SPARE_MEMORY * _memory(facts, subject))
     swap, total = facts.memory.swap_bytes, facts.memory.total_bytes
     ok = swap > 0 or total >= comfortable
     found = f"{gib(swap)}, memory {gib(total)}"
@@ -185,7 +190,7 @@ def address_space(facts: Facts, subject: Subject) -> Answer:
         return None
     return _limit(
         facts.limits.address_space_bytes,
-        ADDRESS_SPACE_BYTES + subject.manifest.requires.ram_bytes,
+        ADDRESS_SPACE_BYTES + _memory(facts, subject),
         "ulimit -v unlimited",
     )
 
@@ -207,6 +212,10 @@ def tasks(facts: Facts, _subject: Subject) -> Answer:
 def _features(facts: Facts, wanted: frozenset[str], hint: str) -> Answer:
     missing = sorted(wanted - facts.machine.cpu_flags)
     return not missing, f"without {' '.join(missing)}" if missing else "all", " ".join(sorted(wanted)) or "any", hint
+
+
+def _memory(facts: Facts, subject: Subject) -> int:
+    return subject.manifest.requires.ram_bytes + facts.room.context_bytes
 
 
 def _python(facts: Facts, manifest: Manifest) -> str:

@@ -163,13 +163,15 @@ class Earlier:
 class Room:
     """What the release brings that is not here yet: bytes of its files, and whether its environment is made already.
 
-    `wheel_bytes` is what the environment is made of, `data_bytes` what the data folder holds now.
+    `wheel_bytes` is what the environment is made of, `data_bytes` what the data folder holds now, `context_bytes` what
+    the settings want of memory beyond the release's own figure.
     """
 
     payload_bytes: int
     wheel_bytes: int
     has_environment: bool
     data_bytes: int
+    context_bytes: int = 0
 
 
 @dataclass(frozen=True)

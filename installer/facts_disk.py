@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from checksums.manifest import Manifest
-from installer import environment, units
+from installer import context_memory, environment, units
 from installer.facts import Room, Volume, Volumes, attempt
 from installer.places import Places
 
@@ -74,6 +74,7 @@ def room(manifest: Manifest, places: Places, python: Path) -> Room:
         wheel_bytes=sum(file.size for file in manifest.files if file.path in wheels),
         has_environment=(places.venvs / environment.digest_of(manifest, python)).is_dir(),
         data_bytes=size_of(places.data),
+        context_bytes=context_memory.extra_bytes(places),
     )
 
 

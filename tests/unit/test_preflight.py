@@ -191,6 +191,11 @@ def test_a_disk_that_holds_the_bundle_but_not_its_environment_is_refused_with_bo
     )
 
 
+def test_memory_for_a_longer_context_is_asked_for() -> None:
+    found = failed(changed(good_facts(), {"room.context_bytes": 15 * GIB}), good_subject())
+    assert found["memory"].forbids and found["memory"].needed == "17.0 GiB for weights and context"
+
+
 def test_what_lands_on_one_disk_is_added_up() -> None:
     everything = replace(VOLUMES.prefix, free_bytes=3 * GIB)
     facts = replace(good_facts(), volumes=Volumes(*[everything] * len(fields(Volumes))))
