@@ -146,7 +146,7 @@ def state(facts: Facts, _subject: Subject) -> Answer:
 @advice
 def leftovers(facts: Facts, _subject: Subject) -> Answer:
     found = ", ".join(facts.earlier.leftovers)
-    hint = "of a change that was cut off, or still goes on: the next install, upgrade or start clears them"
+    hint = "of a change that was cut off, or still goes on; to take it back or finish it: ferry recover"
     return not found, found or "none", "none", hint
 
 

@@ -9,13 +9,13 @@ OLDEST = 232
 
 # Known to OLDEST and before.
 _ALWAYS = """
-    After AmbientCapabilities Before BindsTo CapabilityBoundingSet Conflicts CPUQuota CPUWeight DefaultDependencies
+    After AmbientCapabilities Before BindsTo CapabilityBoundingSet ConditionPathExists Conflicts CPUQuota CPUWeight DefaultDependencies
     Delegate Description DeviceAllow DevicePolicy Documentation Environment EnvironmentFile ExecReload ExecStart
     ExecStartPost ExecStartPre ExecStop ExecStopPost Group IgnoreSIGPIPE InaccessiblePaths IOWeight KillMode KillSignal
     LimitAS LimitCORE LimitMEMLOCK LimitNOFILE LimitNPROC MemoryDenyWriteExecute MemoryHigh MemoryMax MemorySwapMax Nice
     NoNewPrivileges NotifyAccess OOMScoreAdjust OnCalendar OnFailure PartOf Persistent PrivateDevices PrivateNetwork
     PrivateTmp PrivateUsers ProtectControlGroups ProtectHome ProtectKernelModules ProtectKernelTunables ProtectSystem
-    RandomizedDelaySec ReadOnlyPaths ReadWritePaths RemainAfterExit RemoveIPC Requires Restart RestartForceExitStatus
+    RandomizedDelaySec ReadOnlyPaths ReadWritePaths RemainAfterExit RemoveIPC Requires RequiresMountsFor Restart RestartForceExitStatus
     RestartPreventExitStatus RestartSec RestrictAddressFamilies RestrictRealtime RuntimeMaxSec SendSIGKILL Slice
     StandardError StandardInput StandardOutput StartLimitBurst StartLimitIntervalSec SuccessExitStatus
     SupplementaryGroups SyslogIdentifier SystemCallArchitectures SystemCallErrorNumber SystemCallFilter TasksMax

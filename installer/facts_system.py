@@ -10,7 +10,7 @@ from pathlib import Path
 
 from checksums import process
 from checksums.errors import FerryError
-from installer import isolation, network, state, units
+from installer import isolation, journal, network, state, units
 from installer.facts import Account, Earlier, Network, Python, System
 from installer.places import Places
 from installer.release import STAGING
@@ -35,7 +35,6 @@ print(json.dumps({
 }))
 """
 ASK_TIMEOUT_S = 20
-JOURNAL = "journal"
 
 
 def system(places: Places) -> System:
@@ -84,7 +83,8 @@ def earlier(places: Places) -> Earlier:
         found, problem = state.read(places), ""
     except (FerryError, OSError) as error:
         found, problem = None, str(getattr(error, "message", error))
-    scraps = [*places.prefix.glob(f"{STAGING}*"), *places.prefix.glob(JOURNAL)] if places.prefix.is_dir() else []
+    left = journal.path_of(places)
+    scraps = [*places.prefix.glob(f"{STAGING}*"), *([left] if left.exists() else [])] if places.prefix.is_dir() else []
     return Earlier(
         other_prefix=units.prefix_of(unit.read_text()) if unit.is_file() else None,
         mode=found.mode if found else None,

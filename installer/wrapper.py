@@ -1,5 +1,6 @@
 """The `ferry` command: a few lines of shell that run the current release's install.pyz with its own interpreter.
 
+By the release's own path, not by `current`: that one moves while an upgrade runs, and Python reads on in the archive.
 Where that release is broken another one's takes its place, so that `ferry doctor` can still say what is wrong.
 """
 
@@ -11,7 +12,7 @@ from installer.places import Places
 TEXT = """\
 #!/bin/sh
 # Ferry's command: the install.pyz of the release that runs, on that release's own interpreter.
-for release in {current} {releases}/*; do
+for release in "$(readlink -f {current})" {releases}/*; do
     if [ -x "$release/venv/bin/python" ] && [ -f "$release/install.pyz" ]; then
         exec "$release/venv/bin/python" -I -B -S "$release/install.pyz" --prefix {prefix} "$@"
     fi
