@@ -5,6 +5,8 @@ Python or systemd are known to write, and then only its known parts; a setting i
 secret. What is known to be secret is taken out of the whole once more.
 """
 
+import errno
+import os
 import re
 from collections.abc import Iterable, Iterator
 
@@ -38,9 +40,11 @@ MIN_SECRET = 6
 
 # Who wrote it, before the message itself: gunicorn's and the engine's own, and Python's logging.
 PREFIX = r"(?P<prefix>(?:\[[0-9:+ -]{19,26}\] \[\d+\] \[[A-Z]+\] |ferry-engine: [A-Z]+: |[A-Z]+(?: in [a-z_.]+)?: )?)"
+PATH = r"/[\w./+@-]+"
+ERRNO = "|".join(sorted({re.escape(os.strerror(number)) for number in errno.errorcode}, key=len, reverse=True))
 SHAPES = (
     r"Starting gunicorn [\d.]+",
-    r"Listening at: \S{1,60} \(\d+\)",
+    r"Listening at: http://[0-9a-f.:\[\]]+ \(\d+\)",
     r"Using worker: [a-z]+",
     r"(?:Booting worker with pid: |Worker exiting \(pid: )\d+\)?",
     r"Handling signal: [a-z]+",
@@ -48,32 +52,32 @@ SHAPES = (
     r"Worker \(pid:\d+\) (?:was sent SIG[A-Z]+!|exited with code \d+)",
     r"WORKER TIMEOUT \(pid:\d+\)",
     r"Ferry serves on [0-9a-f.:\[\]]+",
-    r"loaded /[\w./+@-]+ with \d+ threads, \d+ tokens of context",
+    rf"loaded {PATH} with \d+ threads, \d+ tokens of context",
     r"ready after [\d.]+ s, of them [\d.]+ s imports",
     r"(?:the engine|a request) failed",
     r"Traceback \(most recent call last\):",
-    r'  File "[\w./+@<> -]{1,300}", line \d+, in [\w.<>]+',
-    r"(?:Start(?:ing|ed)|Stopp(?:ing|ed)|Failed to start|Condition check resulted in)"
-    r" ferry(?:-engine)?\.service.{0,40}",
-    r"ferry(?:-engine)?\.service: (?:Main process exited|Failed with result|Scheduled restart job|Consumed|Deactivated"
-    r"|Start request repeated|Control process exited|Killing process|State|Watchdog timeout|A process of this).{0,99}",
+    rf'  File "(?:{PATH}\.py|<frozen [\w.]+>)", line \d+, in [\w.<>]+',
+    rf"error: {PATH}: (?:another process answers there|{ERRNO})",
+    r"hint: run: ferry verify",
+    r"hint: stop it first: systemctl stop ferry, or: ferry stop",
+    rf"hint: (?:edit {PATH}, then start Ferry again|look at the owner and mode of {PATH})",
 )
 # Shown up to the group, the rest is not.
 BEGINNINGS = (
     r"(?P<shown>(?:error: )?(?:ferry\.toml: )?\[[a-z]{1,12}\] [a-z_]{1,20})",
     r"(?P<shown>error: ferry\.toml:)",
-    r"(?P<shown>/[\w./+@-]+: (?:the weights|the tokenizer) cannot be loaded)",
-    r"(?P<shown>error: /[\w./+@-]+: (?:another process answers there|[A-Z][a-z]+(?: [a-z]+){0,5})$)",
+    rf"(?P<shown>{PATH}: (?:the weights|the tokenizer) cannot be loaded)",
     r"(?P<shown>(?:GET|POST|PUT|PATCH|DELETE) /(?:api|v1|admin|login)?)",
     r"(?P<shown>(?:[A-Za-z_]+\.)*[A-Z]\w+(?:Error|Exception|Warning|Interrupt|Exit)"
-    r"(?:: \[Errno \d+\] [A-Z][a-z]+(?: [a-z]+){0,5}|: DefaultCPUAllocator: can't allocate memory"
+    rf"(?:: \[Errno \d+\] (?:{ERRNO})|: DefaultCPUAllocator: can't allocate memory"
     r"|: No module named '[\w.]+'|: database is locked|: unable to open database file)?)",
-    r"(?P<shown>hint: (?:run: |edit |stop it first: |look at the owner and mode of )[\w ./+@-]{0,100})",
 )
+# Of systemd's own lines, which hold nothing of the service's.
+SYSTEMD = re.compile(r"[A-Z][a-z]+ [\w ./:,()'-]*ferry(?:-engine)?\.service.*|ferry(?:-engine)?\.service: .*")
 _shape = re.compile(PREFIX + f"(?:{'|'.join(SHAPES)})")
 _beginnings = [re.compile(PREFIX + beginning) for beginning in BEGINNINGS]
 _journal = re.compile(
-    r"(?P<time>[0-9T:+-]{19,26}) \S+ (?P<who>(?:ferry|ferry-engine|systemd)(?:\[\d+\])?: )(?P<text>.*)"
+    r"(?P<time>[0-9T:+-]{19,26}) \S+ (?P<who>(?:ferry|ferry-engine|systemd)(?:\[\d+\])?): (?P<text>.*)"
 )
 _keys = re.compile(
     r"ferry-[A-Za-z0-9_-]{20,}|(?i:bearer)\s+\S+|(?<=://)[^\s/@]+@|-----BEGIN [^-]+ PRIVATE KEY-----[^-]*"
@@ -136,10 +140,11 @@ def without(text: str, known: Iterable[str]) -> str:
 
 def _shown(line: str) -> str | None:
     journal = _journal.fullmatch(line)
-    before, text = (f"{journal['time']} {journal['who']}", journal["text"]) if journal else ("", line)
+    before, text = (f"{journal['time']} {journal['who']}: ", journal["text"]) if journal else ("", line)
     if not text.isprintable():
         return None
-    if _shape.fullmatch(text):
+    is_systemds = journal is not None and journal["who"].startswith("systemd[")
+    if _shape.fullmatch(text) or (is_systemds and SYSTEMD.fullmatch(text)):
         return before + text
     for beginning in _beginnings:
         if found := beginning.match(text):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import small_bundle
+from hypothesis import given
+from hypothesis import strategies as st
 
 from installer import redaction
 from service.config import _SECTIONS as sections
@@ -39,7 +41,9 @@ CUT = {
         "2026-11-24T17:09:10+0000 ferry[77]: KeyError (the rest is not shown)"
     ),
     f"ValueError: {PROMPT}": "ValueError (the rest is not shown)",
-    f"OSError: [Errno 5] Input/output error: '{PROMPT}'": "OSError: [Errno 5] Input (the rest is not shown)",
+    f"OSError: [Errno 5] Input/output error: '{PROMPT}'": (
+        "OSError: [Errno 5] Input/output error (the rest is not shown)"
+    ),
     'error: ferry.toml: [data] url = "postgresql://u:pw@h/d": not available': (
         "error: ferry.toml: [data] url (the rest is not shown)"
     ),
@@ -80,6 +84,26 @@ def test_any_other_line_is_only_counted(line: str) -> None:
     assert list(redaction.log_lines([SHOWN[0], line, line, SHOWN[1], line])) == [
         SHOWN[0], "(2 lines not shown)", SHOWN[1], "(1 line not shown)"
     ]  # fmt: skip
+
+
+BEFORE = [
+    "", "    ", "  File ", "hint: ", "hint: run: ", "error: ", "error: /etc/ferry: ",
+    "error: ferry.toml: [data] url = ",
+    "ValueError: ", "OSError: [Errno 28] ", "ferry-engine: INFO: ", "ferry-engine: ERROR: a request failed: ",
+    "ferry-engine: INFO: loaded ", "[2026-11-24 17:09:09 +0000] [1] [INFO] ", "POST /v1/", "Traceback: ",
+    "[2026-11-24 17:09:09 +0000] [1] [INFO] Ferry serves on ", "ferry.service: ", "Started ferry.service: ",
+    "2026-11-24T17:09:10+0000 server ferry[77]: ", "2026-11-24T17:09:10+0000 server ferry-engine[77]: ferry.service: ",
+]  # fmt: skip
+
+
+@given(
+    before=st.sampled_from(BEFORE), words=st.lists(st.from_regex(r"[A-Za-z0-9,.'?!-]{1,8}", fullmatch=True), min_size=4)
+)
+def test_whatever_somebody_wrote_is_shown_nowhere(before: str, words: list[str]) -> None:
+    text = "q " + " ".join(words)
+    assert text not in "\n".join(
+        redaction.log_lines([before + text, f"{before}'{text}'", f'{before}"{text}", line 1, in f'])
+    )
 
 
 TOML = f"""\
