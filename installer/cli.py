@@ -15,6 +15,7 @@ from checksums.errors import FerryError, HealthError, UsageError
 from installer import admin, files, installed, inventory, network, present, settings, starting, transaction, uninstall
 from installer.cli_backup import backup_command, restore_command
 from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
+from installer.cli_doctor import doctor_command
 from installer.cli_release import recover_command, rollback_command, upgrade_command
 from installer.cli_trust import trust_group
 from installer.host import host_of
@@ -184,6 +185,7 @@ def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_js
 
 for _command in (trust_group, upgrade_command, rollback_command, recover_command, backup_command, restore_command):
     cli.add_command(_command)
+cli.add_command(doctor_command)
 
 
 def _handed_on(name: str, text: str) -> None:

@@ -57,7 +57,8 @@ def test_a_user_installation_is_below_its_prefix() -> None:
 
 def test_the_command_quotes_its_paths() -> None:
     text = wrapper.render(USER)
-    assert "readlink -f '/home/a b/ferry/current'" in text and "--prefix '/home/a b/ferry' \"$@\"" in text
+    assert "for release in \"$(readlink -f '/home/a b/ferry/current')\" '/home/a b/ferry/releases'/*; do" in text
+    assert '"$release/install.pyz" --prefix \'/home/a b/ferry\' "$@"' in text
 
 
 def test_the_default_settings_get_the_address_and_nothing_else() -> None:
@@ -160,7 +161,7 @@ def test_each_check_fails_alone_on_a_host_that_lacks_it(
     manifest = small_bundle.manifest(recipe, {"install.pyz": b""})
     there = places.places_of(tmp_path / "not" / "yet", is_user=True)
     checks = preflight.examine(preflight.Subject(manifest, there, listen, recipe.disk_bytes))
-    assert [check.name for check in checks if not check.ok] == [name]
+    assert [check.name for check in checks if check.forbids] == [name]
     with pytest.raises(HostError, match=f"{name}: found ") as raised:
         preflight.demand(checks)
     assert raised.value.hint and raised.value.exit_code == 4
