@@ -23,6 +23,7 @@ from installer.probe import PROBES, UNTRIED
 
 Properties = list[tuple[str, str]]
 PROBE_TIMEOUT_S = 60
+SELINUX = Path("/sys/fs/selinux/enforce")
 # What has no part in the sandbox: how the unit is started, watched and named.
 NOT_SANDBOX = re.compile(
     r"(Type|NotifyAccess|Exec\w+|Environment|KillMode|Timeout\w+|WatchdogSec|Restart\w*|SyslogIdentifier|OOMPolicy)"
@@ -69,9 +70,9 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     return [head, *(f"  {finding.name}: {finding.detail}" for finding in failed)]
 
 
-def relabel(paths: Sequence[Path]) -> bool:
+def relabel(paths: Sequence[Path], selinux: Path = SELINUX) -> bool:
     """Let SELinux's own policy label what was installed. Returns: whether this server has SELinux."""
-    if shutil.which("restorecon") is None or not Path("/sys/fs/selinux/enforce").exists():
+    if shutil.which("restorecon") is None or not selinux.exists():
         return False
     process.run(["restorecon", "-R", *(path for path in paths if os.path.lexists(path))])
     return True

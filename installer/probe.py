@@ -1,7 +1,7 @@
 """Run inside a unit's sandbox: try what it is to forbid, and print as JSON what was possible all the same.
 
 In: one argument, JSON of directives and their values as the unit has them. Out: for each of them "" where it holds, and
-else what was found. Standard library only, and nothing of ours: installer/hardening.py hands it to the release's interpreter on
+else what was found. Standard library only: installer/hardening.py hands it to the release's own interpreter, on
 standard input. What is tried is harmless where it succeeds.
 """
 
