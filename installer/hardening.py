@@ -40,7 +40,7 @@ MEANS = {
     "ProtectProc": "it sees the server's other processes",
     "SystemCallFilter": "it may call all of the kernel",
     "MemoryDenyWriteExecute": "what breaks in could bring code of its own",
-    "MemoryMax": "an engine that leaks could take the whole server's memory",
+    "MemoryMax": "a leak could take the whole server's memory",
     "TasksMax": "a runaway could fill the process table",
     "LimitNOFILE": "many users at once would be turned away",
 }
