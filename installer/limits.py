@@ -62,7 +62,9 @@ def limits(manifest: Manifest, settings: str, server: Server) -> Limits:
     the release needs that too.
     """
     tokens = max(tokens_of(settings), ROOM_TOKENS)
-    needed = manifest.requires.ram_bytes + _kv_bytes_per_token(manifest) * (tokens - CONTEXT_TOKENS)
+    # No engine works with less than its libraries take, whatever a bundle says.
+    needed = max(manifest.requires.ram_bytes, BASE_RAM_BYTES)
+    needed += _kv_bytes_per_token(manifest) * (tokens - CONTEXT_TOKENS)
     files = sum(file.size for file in manifest.files if file.path.startswith(MODEL_FOLDER))
     generous = (needed + files) * 5 // 4
     most = _whole_mib(min(generous, max(needed, server.memory_bytes * 9 // 10)))
