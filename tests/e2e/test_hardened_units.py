@@ -65,9 +65,11 @@ def server(demo_media: DemoBundle) -> Iterator[Server]:
     with made:
         made.run(["mkdir", "-m", "755", "/etc/ferry"])
         made.put("/etc/ferry/ferry.toml", settings.encode())
-        # Before the install: a service that runs keeps the watchdog that it was started with.
+        # Before the install: a service that runs keeps the watchdog that it was started with. What this systemd does
+        # not know stands for what an older one does not.
+        quick = b"[Service]\nWatchdogSec=8\nRestartSec=1\nProtectTheFuture=yes\n"
         for unit in UNITS:
-            made.put(f"/run/systemd/system/{unit}.d/quick.conf", b"[Service]\nWatchdogSec=8\nRestartSec=1\n")
+            made.put(f"/run/systemd/system/{unit}.d/quick.conf", quick)
         install = ["sh", "/media/usb/install.sh", "--allowed-signers", "/media/usb/allowed_signers", "--yes"]
         made.run(install, timeout_s=900)
         yield Server(made, {})
