@@ -81,7 +81,7 @@ def test_kept_settings_decide_where_ferry_listens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", units.UNITS)
 def test_units_carry_the_prefix_and_escape_percent(unit: str) -> None:
-    text = units.render((TEMPLATES / unit).read_text(), places.places_of(Path("/srv/50% ferry"), is_user=False))
+    text = units.render((TEMPLATES / unit).read_text(), places.places_of(Path("/srv/50% ferry"), is_user=False), {})
     assert "@PREFIX@" not in text
     assert 'ExecStart="/srv/50%% ferry/current/venv/bin/python" -m service.' in text
     assert units.prefix_of(text) == "/srv/50% ferry"
@@ -178,7 +178,7 @@ def test_all_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_second_installation_on_one_server_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    unit = units.render((TEMPLATES / "ferry.service").read_text(), ROOT)
+    unit = units.render((TEMPLATES / "ferry.service").read_text(), ROOT, {})
     (tmp_path / "ferry.service").write_text(unit)
     monkeypatch.setattr(units, "SYSTEM", tmp_path)
     manifest = small_bundle.manifest(Recipe(), {"install.pyz": b""})
