@@ -83,8 +83,9 @@ def install(
     places = places_of(prefix, user_mode)
     trust = Trust(allowed_signers, insecure_unsigned, settings.threshold_of(places, threshold))
     request = Request(
-        bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python, accept_signers, deadline_s
-    )
+        bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python, accept_signers, deadline_s,
+        is_watched=sys.stderr.isatty() and not as_json,
+    )  # fmt: skip
     outcome = install_bundle(request, Lines(), present.note)
     report(_outcome_object(outcome), present.outcome(outcome, places, dry_run), as_json)
 

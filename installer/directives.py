@@ -38,8 +38,8 @@ SINCE = {
 
 # Those of SINCE that the units use.
 _USED = """
-    ExecCondition IPAddressDeny KeyringMode LockPersonality PrivateMounts ProcSubset ProtectClock ProtectHostname
-    ProtectKernelLogs ProtectProc RestrictNamespaces RestrictSUIDSGID
+    ExecCondition IPAddressDeny KeyringMode LockPersonality OOMPolicy PrivateMounts ProcSubset ProtectClock
+    ProtectHostname ProtectKernelLogs ProtectProc RestartMaxDelaySec RestartSteps RestrictNamespaces RestrictSUIDSGID
 """
 USED = frozenset(_USED.split())
 

@@ -3,14 +3,15 @@
 It needs no state, no settings, no running service and no whole release: each that is missing is a finding.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checksums.errors import FerryError
 from checksums.manifest import Manifest
-from installer import admin, health, preflight, settings, speed, state
-from installer.checks import Check, Subject, judge
+from installer import admin, hardening, health, preflight, settings, speed, state
+from installer.checks import ADVICE, Check, Subject, judge
 from installer.checks_service import SERVICE
 from installer.facts import Facts, Service, attempt, unknown
 from installer.gathering import gather
@@ -51,8 +52,21 @@ def examine(prefix: Path, progress: Progress, is_measured: bool = True) -> Diagn
     python = places.python if places.python.exists() else places.release(name) / "venv" / "bin" / "python"
     subject = Subject(told, places, listen, python=python, is_installed=True)
     facts = replace(gather(subject), service=service)
-    checks = judge((*SERVICE, *preflight.QUESTIONS), facts, subject)
+    checks = [*judge((*SERVICE, *preflight.QUESTIONS), facts, subject), *_hardening(places)]
     return Diagnosis(places, name, checks, facts, _speed(manifest, places, progress) if is_measured else None)
+
+
+def _hardening(places: Places) -> Iterator[Check]:
+    """Yield what the kernel does not enforce of what the units forbid."""
+    try:
+        findings = hardening.probe(places) if places.is_user or os.geteuid() == 0 else []
+    except (FerryError, OSError) as error:
+        yield Check("hardening", False, str(error), "tried out in each unit's sandbox", "run it as root", ADVICE)
+        return
+    for finding in findings:
+        hint = "" if finding.holds else "ask for a newer kernel, or live with it: see the manual on security"
+        found = finding.detail if finding.holds else f"not enforced: {finding.detail}"
+        yield Check(f"hardening: {finding.name}", finding.holds, found, "enforced", hint, ADVICE)
 
 
 def find(prefix: Path) -> tuple[Places, State | None]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from checksums.errors import FerryError, IntegrityError, UsageError
-from checksums.manifest import File
+from checksums.manifest import File, Manifest
 from installer import (
     admin,
     environment,
+    hardening,
     interpreter,
     inventory,
     licence,
@@ -22,6 +23,7 @@ from installer import (
     release,
     rotation,
     settings,
+    speed,
     state,
     status,
     switch,
@@ -42,7 +44,8 @@ class Request:
     """What the operator asked for; `python` is the interpreter to build on, `ask` a question to the terminal.
 
     `bundle` is one file, or parts of one in any order. With `is_host_python` an interpreter that the bundle carries is
-    left alone: the operator named one. `deadline_s` is how long the release may take until it has answered.
+    left alone: the operator named one. `deadline_s` is how long the release may take until it has answered,
+    `is_watched` says that somebody sits before the terminal.
     """
 
     bundle: Sequence[Path]
@@ -56,6 +59,7 @@ class Request:
     is_host_python: bool = False
     accept_signers: str | None = None
     deadline_s: float | None = None
+    is_watched: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,10 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
             return _keep(bundle, request, plan)
         plan = replace(plan, base=inventory.find(bundle, request.places, progress))
         progress.step("examining this server")
-        preflight.demand(preflight.examine(_subject(bundle, request, plan)))
+        checks = preflight.examine(_subject(bundle, request, plan))
+        preflight.demand(checks)
+        for line in preflight.warnings(checks):
+            show(line)
         show(licence.describe(bundle.manifest, request.bundle[0], plan.base))
         if request.dry_run:
             with progress.bar("verifying every file", _payload_bytes(bundle)) as on_bytes:
@@ -118,7 +125,23 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
             show(describe(plan, request.places))
             return Outcome(plan.release, plan.version, is_changed=False)
         licence.accept(bundle.manifest, request.bundle[0], plan.base, request.accept_license, request.ask)
-        return _carry_out(bundle, request, plan, progress)
+        outcome = _carry_out(bundle, request, plan, progress)
+    try:
+        _tell(bundle.manifest, request, progress, show)
+    except (FerryError, OSError) as error:
+        # It runs, whatever could not be tried out.
+        show(f"warning: {error}")
+    return outcome
+
+
+def _tell(manifest: Manifest, request: Request, progress: Progress, show: Callable[[str], object]) -> None:
+    """Say what holds on this server, and to whoever waits for it what speed to expect."""
+    progress.step("trying out what the units forbid")
+    for line in hardening.lines(hardening.probe(request.places)):
+        show(line)
+    if request.is_watched:
+        progress.step("measuring how fast memory is read (3 seconds)")
+        show(speed.expect(manifest, request.places).text)
 
 
 def make_plan(bundle: VerifiedBundle, request: Request) -> Plan:
@@ -169,7 +192,7 @@ def _subject(bundle: VerifiedBundle, request: Request, plan: Plan) -> preflight.
     # Where an installation is, Ferry itself listens at its address.
     listen = None if plan.before else plan.listen
     is_carried = _carried(bundle, request) is not None
-    return preflight.Subject(bundle.manifest, request.places, listen, plan.new_bytes, is_carried)
+    return preflight.Subject(bundle.manifest, request.places, listen, plan.new_bytes, is_carried, python=request.python)
 
 
 def _carried(bundle: VerifiedBundle, request: Request) -> File | None:

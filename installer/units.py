@@ -114,7 +114,8 @@ class Units:
 
     def state(self) -> str:
         """Ask systemd."""
-        return state_of(words_of(process.run(["systemctl", "show", "-p", "ActiveState,SubState", *UNITS]).text))
+        shown = process.run(["systemctl", "show", "-p", "ActiveState,SubState", *UNITS], check=False)
+        return state_of(words_of(shown.text)) if shown.returncode == 0 else "stopped"
 
     def _fit(self) -> None:
         """Give the units the limits that the settings ask for by now."""
