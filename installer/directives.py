@@ -39,9 +39,11 @@ SINCE = {
 # Those of SINCE that the units use.
 _USED = """
     ExecCondition IPAddressDeny KeyringMode LockPersonality OOMPolicy PrivateMounts ProcSubset ProtectClock
-    ProtectHostname ProtectKernelLogs ProtectProc RestartMaxDelaySec RestartSteps RestrictNamespaces RestrictSUIDSGID
+    ProtectHostname ProtectKernelLogs ProtectProc RestrictNamespaces RestrictSUIDSGID
 """
 USED = frozenset(_USED.split())
+# Those that nothing is lost without: a unit that fails is then tried again at one pace.
+SPARED = frozenset({"RestartMaxDelaySec", "RestartSteps"})
 
 
 def unknown_to(version: int) -> list[str]:
