@@ -15,6 +15,7 @@ from checksums.manifest import File
 from installer import (
     admin,
     environment,
+    installed,
     interpreter,
     inventory,
     licence,
@@ -261,6 +262,7 @@ def _lay_down(bundle: VerifiedBundle, request: Request, plan: Plan, staging: Pat
     final = places.release(plan.release)
     environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
     (target / "venv").symlink_to(Path("../../venvs", venv.name))
+    installed.record(target, manifest)
     release.publish(places, staging, target, plan.release)
     # From here on the new files may be relied upon: a power cut must not lose what `current` will point to.
     os.sync()

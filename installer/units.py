@@ -16,10 +16,12 @@ from installer.places import Places
 from installer.progress import Progress
 
 UNITS = ("ferry.service", "ferry-engine.service")
+# Not enabled: the operator decides. Upgrades and removal take them along.
+VERIFY = ("ferry-verify.service", "ferry-verify.timer")
 USERS = ("ferry", "ferry-engine")
 SYSTEM = Path("/etc/systemd/system")
 TMPFILES = Path("/etc/tmpfiles.d/ferry.conf")
-FILES = (*(SYSTEM / unit for unit in UNITS), TMPFILES)
+FILES = (*(SYSTEM / unit for unit in (*UNITS, *VERIFY)), TMPFILES)
 START_TIMEOUT_S = 120
 JOURNAL_LINES = 30
 
@@ -27,6 +29,14 @@ JOURNAL_LINES = 30
 def render(template: str, places: Places) -> str:
     """Put the prefix into a unit; systemd reads % as the start of a specifier."""
     return template.replace("@PREFIX@", str(places.prefix).replace("%", "%%"))
+
+
+def texts(release: Path, places: Places) -> dict[Path, bytes]:
+    """Return what a release puts into the system's folders: path -> content."""
+    templates = release / "app" / "systemd"
+    names = [*UNITS, *(name for name in VERIFY if (templates / name).is_file())]
+    found = {SYSTEM / name: render((templates / name).read_text(), places).encode() for name in names}
+    return {**found, TMPFILES: (templates / "ferry.tmpfiles.conf").read_bytes()}
 
 
 def prefix_of(unit: str) -> str | None:
@@ -61,12 +71,10 @@ class Units:
         process.run(["systemd-sysusers", templates / "ferry.sysusers.conf"])
         for folder in (self.places.data, self.places.log, self.places.cache, self.places.run):
             changes.will_make(folder)
-        changes.file(TMPFILES, (templates / "ferry.tmpfiles.conf").read_bytes())
-        process.run(["systemd-tmpfiles", "--create", TMPFILES])
         changes.back(_systemctl, "daemon-reload")
-        for unit in UNITS:
-            text = render((templates / unit).read_text(), self.places)
-            changes.file(SYSTEM / unit, text.encode())
+        for path, text in texts(release, self.places).items():
+            changes.file(path, text)
+        process.run(["systemd-tmpfiles", "--create", TMPFILES])
         if not _is_enabled():
             changes.back(_systemctl, "disable", "--quiet", UNITS[0])
         _systemctl("daemon-reload")
@@ -105,6 +113,7 @@ class Units:
 
     def remove(self, purge: bool, /) -> None:
         """Disable and remove the units; with `purge` the users too."""
+        _systemctl("disable", "--quiet", "--now", VERIFY[1], check=False)
         _systemctl("disable", "--quiet", UNITS[0], check=False)
         for path in (*FILES, self.places.run):
             files.remove(path)
