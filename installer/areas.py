@@ -59,17 +59,16 @@ class Installed:
 
 def of(places: Places, current: State) -> Iterator[Area]:
     """Yield the areas of an installation, those of the release that runs first."""
-    names = [current.release, *([current.previous] if current.previous else [])]
-    heads = {name: head(places, name) for name in names}
-    kept = [read(places, name, manifest) for name, (manifest, _) in heads.items() if manifest]
+    heads = {name: head(places, name) for name in _names(current)}
+    proved = [read(places, name, manifest, current) for name, (manifest, _) in heads.items() if manifest]
     for name, (_, known) in heads.items():
         if known:
             yield Area(HEAD, places.release(name), {}, owner(places), False, name, known)
-    yield from (_release(places, release, release.name == current.release) for release in kept)
-    yield from (_listed(places, VENV, venv) for venv in dict.fromkeys(release.venv for release in kept))
-    homes = dict.fromkeys(interpreter.home(release.python, places) for release in kept if release.python)
+    yield from (_release(places, release, release.name == current.release) for release in proved)
+    yield from (_listed(places, VENV, venv) for venv in dict.fromkeys(release.venv for release in proved))
+    homes = dict.fromkeys(interpreter.home(release.python, places) for release in proved if release.python)
     yield from (_listed(places, PYTHON, home) for home in homes)
-    yield _store(places, kept)
+    yield _store(places, proved)
     yield _host(places, current)
 
 
@@ -91,14 +90,22 @@ def head(places: Places, name: str) -> tuple[Manifest | None, list[Difference]]:
         return None, [_unproved(SUMS, error.message)]
 
 
-def read(places: Places, name: str, manifest: Manifest) -> Installed:
+def kept(places: Places, current: State) -> list[Installed]:
+    """Return the releases that are kept and whose head holds, the one that runs first."""
+    heads = {name: head(places, name)[0] for name in _names(current)}
+    return [read(places, name, manifest, current) for name, manifest in heads.items() if manifest]
+
+
+def read(places: Places, name: str, manifest: Manifest, current: State) -> Installed:
     """Find what a release uses beside its own folder."""
     folder = places.release(name)
     try:
         link = trees.read(folder)[VENV_LINK].content
     except (IntegrityError, KeyError):
         link = _target(folder / VENV_LINK)
-    venv = places.venvs / Path(link or environment.digest_of(manifest, _carried_program(places, manifest))).name
+    names = [environment.digest_of(manifest, path) for path in _programs(places, manifest, current)]
+    there = [name for name in names if (places.venvs / name).is_dir()]
+    venv = places.venvs / (Path(link).name or [*there, *names][0])
     file = interpreter.carried(manifest)
     return Installed(name, folder, manifest, venv, file if file and _runs_on(file, places, venv) else None)
 
@@ -120,9 +127,21 @@ def owner(places: Places) -> Owner:
 def program(places: Places, release: Installed, current: State) -> Path | None:
     """Return the interpreter that a release's environment was made from, None where that cannot be told."""
     link = _target(release.venv / "bin" / "python")
-    candidates = [_carried_program(places, release.manifest), Path(current.python), *([Path(link)] if link else [])]
+    candidates = [*_programs(places, release.manifest, current), *([Path(link)] if link else [])]
     names = ((environment.digest_of(release.manifest, path), path) for path in candidates)
     return next((path for name, path in names if name == release.venv.name), None)
+
+
+def _programs(places: Places, manifest: Manifest, current: State) -> list[Path]:
+    """Return the interpreters that a release may have been made for: the state names one, and it may carry one."""
+    file = interpreter.carried(manifest)
+    carried = [interpreter.program(file, places, manifest.target.python)] if file else []
+    return [Path(current.python), *carried]
+
+
+def _names(current: State) -> list[str]:
+    names = (current.release, current.previous, getattr(current, "newest", None))
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _release(places: Places, release: Installed, is_current: bool) -> Area:
@@ -160,14 +179,15 @@ def _list(root: Path, known: list[Difference]) -> tuple[dict[str, Entry], bool]:
     return entries, True
 
 
-def _store(places: Places, kept: Sequence[Installed]) -> Area:
-    files = [file for release in kept for file in release.manifest.files if file.path.startswith(SHARED)]
-    entries = [Entry(_stored(file), FILE, int(file.mode, 8), file.size, file.sha256) for file in files]
+def _store(places: Places, releases: Sequence[Installed]) -> Area:
+    files = [file for release in releases for file in release.manifest.files if file.path.startswith(SHARED)]
+    entries = [Entry(stored(file), FILE, int(file.mode, 8), file.size, file.sha256) for file in files]
     wanted = {entry.path: entry for entry in entries}
     return Area(STORE, places.store, wanted, owner(places), is_closed=False, differs=SIGNED)
 
 
-def _stored(file: File) -> str:
+def stored(file: File) -> str:
+    """Return where a file stands in the store."""
     return f"{file.sha256[:2]}/{file.sha256}"
 
 
@@ -226,11 +246,6 @@ def _reason(error: OSError) -> str:
 
 def _target(link: Path) -> str:
     return str(link.readlink()) if link.is_symlink() else ""
-
-
-def _carried_program(places: Places, manifest: Manifest) -> Path:
-    file = interpreter.carried(manifest)
-    return interpreter.program(file, places, manifest.target.python) if file else Path()
 
 
 def _runs_on(file: File, places: Places, venv: Path) -> bool:

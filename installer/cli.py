@@ -14,6 +14,7 @@ import click
 from checksums.errors import FerryError, HealthError, UsageError
 from installer import admin, files, installed, inventory, network, present, settings, starting, uninstall
 from installer.cli_common import as_json, as_path, dry_run, installation, need_rights, report
+from installer.cli_repair import repair_command
 from installer.cli_trust import trust_group
 from installer.host import host_of
 from installer.install import Outcome, Request
@@ -175,6 +176,7 @@ def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_js
     report({"release": current.release, "paths": [str(path) for path in paths]}, text, as_json)
 
 
+cli.add_command(repair_command)
 cli.add_command(trust_group)
 
 

@@ -84,7 +84,7 @@ def scan(root: Path) -> Iterator[Entry]:
                     continue
                 entry = _entry(path, item.path, item.stat(follow_symlinks=False))
                 yield entry
-                if entry.kind == FOLDER:
+                if entry.kind == FOLDER and os.access(item.path, os.R_OK | os.X_OK):
                     folders.append(f"{path}/")
 
 
@@ -174,7 +174,10 @@ def look(
         difference = compare(path, wanted.get(path), there.get(path)) or _stranger(root, wanted[path], owner)
         if difference:
             differences.append(difference)
-            hidden = f"{path}/" if difference.is_alone else hidden
+            is_shut = (
+                path in there and there[path].kind == FOLDER and not os.access(f"{root}/{path}", os.R_OK | os.X_OK)
+            )
+            hidden = f"{path}/" if difference.is_alone or is_shut else hidden
         elif wanted[path].kind == FILE:
             unread.append(path)
     return differences, unread
