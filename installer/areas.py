@@ -140,7 +140,7 @@ def _programs(places: Places, manifest: Manifest, current: State) -> list[Path]:
 
 
 def _names(current: State) -> list[str]:
-    names = (current.release, current.previous, getattr(current, "newest", None))
+    names = (current.release, current.previous, current.newest)
     return list(dict.fromkeys(name for name in names if name))
 
 

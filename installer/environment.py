@@ -15,6 +15,7 @@ from checksums import process
 from checksums.errors import IntegrityError
 from checksums.manifest import Manifest
 from installer import trees, wheel_files
+from installer.files import Changes
 from installer.places import Places
 from installer.release import installed_path
 
@@ -29,7 +30,7 @@ def digest_of(manifest: Manifest, python: Path) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
 
 
-def make(manifest: Manifest, places: Places, staging: Path, release: Path, python: Path) -> Path:
+def make(manifest: Manifest, places: Places, staging: Path, release: Path, python: Path, changes: Changes) -> Path:
     """Make the environment, unless it stands there undamaged; return its place below the prefix.
 
     Raises:
@@ -41,9 +42,8 @@ def make(manifest: Manifest, places: Places, staging: Path, release: Path, pytho
         return final
     made = build(manifest, places, staging, release, python)
     final.parent.mkdir(exist_ok=True)
-    if final.exists():
-        final.rename(staging / "damaged-venv")
-    return made.rename(final)
+    changes.replace(made, final)
+    return final
 
 
 def build(manifest: Manifest, places: Places, staging: Path, release: Path, python: Path) -> Path:

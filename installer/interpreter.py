@@ -19,6 +19,7 @@ from checksums.manifest import File, Manifest
 from checksums.new_file import NewFile
 from checksums.process import ProcessError
 from installer import trees
+from installer.files import Changes
 from installer.places import Places
 from installer.release import installed_path
 
@@ -43,7 +44,7 @@ def program(file: File, places: Places, python: str) -> Path:
     return home(file, places) / "bin" / f"python{python}"
 
 
-def make(file: File, places: Places, staging: Path, release: Path, python: str) -> None:
+def make(file: File, places: Places, staging: Path, release: Path, python: str, changes: Changes) -> None:
     """Put the carried interpreter, Python "3.11", below the prefix, unless it stands there undamaged.
 
     Raises:
@@ -55,9 +56,7 @@ def make(file: File, places: Places, staging: Path, release: Path, python: str) 
         return
     made = build(file, places, staging, release, python)
     final.parent.mkdir(exist_ok=True)
-    if final.exists():
-        final.rename(staging / "damaged-python")
-    made.rename(final)
+    changes.replace(made, final)
 
 
 def build(file: File, places: Places, staging: Path, release: Path, python: str) -> Path:
