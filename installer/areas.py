@@ -8,7 +8,7 @@ here but the head of each release, which has to be proved before it is believed.
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,8 @@ VENV_LINK = "venv"
 class Area:
     """A folder and what has to be in it; where it is not `is_closed`, it may hold more.
 
-    `known` are differences that are clear already; `names` is what a path is called where that is not its place.
+    `known` are differences that are clear already; `names` is what a path is called where that is not its place;
+    `differs` says what other bytes mean, but of what is only `listed`.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Area:
     known: Sequence[Difference] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     differs: str = LISTED
+    listed: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _release(places: Places, release: Installed, is_current: bool) -> Area:
     names |= {path: path for path in beside if "/" not in path and beside[path].kind == FILE}
     return Area(
         RELEASE, release.folder, wanted, owner(places), is_closed, release.name, known,
-        names if is_current else {}, SIGNED,
+        names if is_current else {}, SIGNED, frozenset(beside),
     )  # fmt: skip
 
 

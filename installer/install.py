@@ -21,6 +21,7 @@ from installer import (
     lock,
     preflight,
     release,
+    repair,
     rotation,
     settings,
     state,
@@ -108,7 +109,7 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
             transaction.recover(request.places, progress)
         plan = make_plan(bundle, request)
         if plan.is_same:
-            return _keep(bundle, request, plan)
+            return _keep(bundle, request, plan, progress)
         plan = replace(plan, base=inventory.find(bundle, request.places, progress))
         progress.step("examining this server")
         preflight.demand(preflight.examine(_subject(bundle, request, plan)))
@@ -194,9 +195,11 @@ def _payload_bytes(bundle: VerifiedBundle) -> int:
     return sum(file.size for file in bundle.payload)
 
 
-def _keep(bundle: VerifiedBundle, request: Request, plan: Plan) -> Outcome:
-    """Leave what is installed; the list of keys that came with it may have been declined before."""
+def _keep(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:
+    """Mend what is installed; the list of keys that came with it may have been declined before."""
     brought = None
+    if plan.before and not request.dry_run:
+        repair.mend(request.places, plan.before, bundle, progress)
     if rotation.digest(bundle) and not request.dry_run:
         with lock.exclusive(request.places.prefix):
             brought = rotation.offer(bundle, request.places, request.ask, request.accept_signers)

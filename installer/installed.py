@@ -51,7 +51,7 @@ class Finding:
 
 def record(release: Path, manifest: Manifest) -> None:
     """Write the list of what is in a release's folder beside its signed payload: bytecode, links, the head."""
-    trees.write(release, trees.record(release, frozenset(areas.payload(manifest))))
+    trees.write(release, trees.record(release, areas.payload(manifest)))
 
 
 def verify(places: Places, release: str, progress: Progress) -> list[Problem]:
@@ -84,7 +84,11 @@ def _hash(places: Places, wanted: list[tuple[Area, Entry]], progress: Progress) 
         if isinstance(digest, OSError):
             yield _finding(places, area, Difference(entry.path, digest.strerror or "cannot be read", entry))
         elif digest != entry.content:
-            yield _finding(places, area, Difference(entry.path, area.differs, entry))
+            yield _finding(places, area, Difference(entry.path, _differs(area, entry.path), entry))
+
+
+def _differs(area: Area, path: str) -> str:
+    return areas.LISTED if path in area.listed else area.differs
 
 
 def _once(found: Iterable[Finding]) -> Iterator[Finding]:
@@ -106,8 +110,8 @@ def _inode(path: Path, what: str) -> tuple[int, int, str]:
 
 def _finding(places: Places, area: Area, difference: Difference) -> Finding:
     path, prefix = area.root / difference.path, places.prefix
-    if difference.problem.endswith(area.differs) or " bytes instead of " in difference.problem:
-        difference = replace(difference, problem=area.differs)
+    if " bytes instead of " in difference.problem:
+        difference = replace(difference, problem=_differs(area, difference.path))
     name = str(path.relative_to(prefix)) if path.is_relative_to(prefix) else str(path)
     if area.kind == areas.HEAD:
         name = difference.path

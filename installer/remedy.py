@@ -74,6 +74,12 @@ class Plan:
                 return True
         return False
 
+    def is_replaced(self, place: Path) -> bool:
+        """Say whether what is made anew takes the place of a folder above."""
+        apps = {kept.folder / APP for kept in self.kept}
+        roots = {finding.area.root for finding in self.found if finding.area.kind in {VENV, PYTHON}}
+        return any(place.is_relative_to(root) and self.is_rebuilt(root) for root in apps | roots)
+
     def is_used(self, finding: Finding) -> bool:
         """Say whether what runs uses the file, so that it has to be started again."""
         running = next((kept for kept in self.kept if kept.name == self.current.release), None)
@@ -84,9 +90,7 @@ class Plan:
             return finding.area.root == running.folder and top in {APP, "model", areas.VENV_LINK, LIST, TOP}
         if finding.area.kind == HOST:
             return finding.place != self.places.wrapper
-        if finding.area.kind == STORE:
-            mine = {file.sha256 for file in running.manifest.files if file.path.startswith("payload/model/")}
-            return bool({file.sha256 for _, file in self.payload(finding)} & mine)
+        # What is wrong in the store alone: the release has the same file, whole, under its own name.
         return finding.area.root in self._roots(running)
 
     def demand(self) -> None:

@@ -144,7 +144,7 @@ def _restore(plan: Plan, restorer: Restorer, rewritten: set[str], progress: Prog
     progress.step("restoring what is missing or damaged")
     _restore_payload(plan, restorer)
     for finding in plan.found:
-        if finding.difference.entry is None and not plan.is_rebuilt(finding.area.root):
+        if finding.difference.entry is None and not plan.is_replaced(finding.place):
             restorer.remove(finding.place)
     _rebuild(plan, restorer, progress)
     for kept in plan.kept:

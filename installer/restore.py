@@ -148,7 +148,7 @@ class Restorer:
     def list(self, release: Installed) -> None:
         """Write the list of a release anew, when all that it lists is as it has to be."""
         moved = {str(path.relative_to(release.folder)) for path in self.moved if path.is_relative_to(release.folder)}
-        entries = trees.record(release.folder, frozenset(payload(release.manifest)) | moved)
+        entries = trees.record(release.folder, payload(release.manifest).keys() | moved)
         path = release.folder / trees.LIST
         if not path.is_file() or path.is_symlink():
             self.remove(path)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -71,8 +71,11 @@ class Difference:
         return self.entry is None or self.is_content
 
 
-def scan(root: Path) -> Iterator[Entry]:
-    """Yield everything below a folder and the folder itself, files without their digest; the list is left out."""
+def scan(root: Path, closed: Collection[str] = ()) -> Iterator[Entry]:
+    """Yield everything below a folder and the folder itself, files without their digest; the list is left out.
+
+    What is in folders that are `closed`, or that we may not enter, is left out too.
+    """
     yield _entry(TOP, str(root), root.lstat())
     folders = [""]
     while folders:
@@ -84,13 +87,16 @@ def scan(root: Path) -> Iterator[Entry]:
                     continue
                 entry = _entry(path, item.path, item.stat(follow_symlinks=False))
                 yield entry
-                if entry.kind == FOLDER and os.access(item.path, os.R_OK | os.X_OK):
+                if entry.kind == FOLDER and path not in closed and os.access(item.path, os.R_OK | os.X_OK):
                     folders.append(f"{path}/")
 
 
-def record(root: Path, leave_out: frozenset[str] = frozenset()) -> dict[str, Entry]:
-    """Return path -> entry of everything below a folder but what is to be left out, hashed on all cores."""
-    entries = {entry.path: entry for entry in scan(root) if entry.path not in leave_out}
+def record(root: Path, leave_out: Collection[str] = ()) -> dict[str, Entry]:
+    """Return path -> entry of everything below a folder, hashed on all cores.
+
+    Files that are to be left out are, and folders with all that is in them.
+    """
+    entries = {entry.path: entry for entry in scan(root, leave_out) if entry.path not in leave_out}
     files = [entry for entry in entries.values() if entry.kind == FILE]
     digests = sha256_files([root / entry.path for entry in files])
     for entry, digest in zip(files, digests, strict=True):

@@ -12,7 +12,16 @@ TEXT = """\
 #!/bin/sh
 # Ferry's command: the install.pyz of the release that runs, on that release's own interpreter.
 release=$(readlink -f {current}) || release={current}
-exec "$release/venv/bin/python" -I -B -S "$release/install.pyz" --prefix {prefix} "$@"
+python=$release/venv/bin/python
+if ! [ -x "$python" ]; then
+    error="the Python that Ferry runs on is gone" hint="install the same bundle again: sh install.sh ferry-….tar"
+    for word; do
+        [ "$word" != --json ] || printf '{{"error": "%s", "hint": "%s", "exit_code": 4}}\n' "$error" "$hint"
+    done
+    printf 'error: %s: %s\nhint: %s\n' "$python" "$error" "$hint" >&2
+    exit 4
+fi
+exec "$python" -I -B -S "$release/install.pyz" --prefix {prefix} "$@"
 """
 
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import delta_bundle
 import pytest
 import relocatable
-import small_bundle
-from install_bench import OUTPUT, Bench, benching, path_without_python, tree
+from install_bench import Bench, benching, path_without_python, tree
 from small_bundle import PYTHON, Recipe
 
-from checksums.inventory import Inventory
 from installer import trees
 
 
@@ -69,73 +63,90 @@ def python(bench: Bench) -> Path:
     return one(bench.prefix / "pythons", "*")
 
 
-PACKAGES = f"lib/python{PYTHON}/site-packages"
+def pids(bench: Bench) -> list[str]:
+    return [path.read_text() for path in sorted((bench.prefix / "run").glob("*.pid"))]
+
+
+def before(bench: Bench) -> Path:
+    return one(bench.prefix / "releases", "1*")
+
+
+def stored(bench: Bench, content: bytes) -> Path:
+    return next(path for path in bench.prefix.glob("store/*/*") if content in path.read_bytes()[:100])
+
+
+def relink(path: Path) -> None:
+    target = path.resolve()
+    path.unlink()
+    path.symlink_to(target)
+
+
+LIBRARY = f"lib/python{PYTHON}"
+PACKAGES = f"{LIBRARY}/site-packages"
 CHANGED, SIGNED = "differs from what was installed", "differs from the signed list"
-# What is damaged, how, as what it is named (with "…" for digests), and whether the service has to be started again.
-Damage = tuple[Callable[[Bench], Path], Callable[[Path], object], str, str, bool]
-DAMAGE: dict[str, Damage] = {
-    "a file of a wheel": (
-        lambda b: venv(b) / PACKAGES / "uv/__init__.py", flip, f"venvs/…/{PACKAGES}/uv/__init__.py", CHANGED, True,
-    ),
-    "bytecode of a wheel": (
+# What is damaged, how, what it is named ("…" stands for digests), and what is said of it.
+Damage = tuple[Callable[[Bench], Path], Callable[[Path], object], str, str]
+# Nothing of this is used by what runs.
+UNUSED: list[Damage] = [
+    (lambda b: one(current(b) / "wheels", "uv-*"), Path.unlink, "payload/wheels/uv-", "missing"),
+    (lambda b: current(b) / "sbom.cdx.json", lambda p: p.chmod(0o666), "sbom.cdx.json", "mode 0666 instead of 0644"),
+    (lambda b: venv(b) / PACKAGES, lambda p: p.chmod(0o777), f"venvs/…/{PACKAGES}", "mode 0777 instead of 0755"),
+    (lambda b: current(b) / "licenses", lambda p: p.chmod(0), "releases/2…/licenses", "mode 0000 instead of 0755"),
+    (lambda b: before(b) / "licenses/model/LICENSE", flip, "releases/1…/licenses/model/LICENSE", SIGNED),
+    (lambda b: current(b) / "more", Path.touch, "releases/2…/more", trees.EXTRA),
+    (lambda b: b.prefix / "bin/ferry", lambda p: p.chmod(0o777), "bin/ferry", "mode 0777 instead of 0755"),
+    (lambda b: stored(b, b"llama"), Path.unlink, "store/…/", "missing"),
+]
+USED: list[Damage] = [
+    (lambda b: venv(b) / PACKAGES / "uv/__init__.py", flip, f"venvs/…/{PACKAGES}/uv/__init__.py", CHANGED),
+    (
         lambda b: one(venv(b) / PACKAGES / "uv/__pycache__", "__init__*"), flip,
-        f"venvs/…/{PACKAGES}/uv/__pycache__/__init__.", CHANGED, True,
+        f"venvs/…/{PACKAGES}/uv/__pycache__/__init__.", CHANGED,
     ),
-    "a file of the interpreter": (
-        lambda b: python(b) / f"lib/python{PYTHON}/json/decoder.py", flip,
-        f"pythons/…/lib/python{PYTHON}/json/decoder.py", CHANGED, True,
+    (lambda b: venv(b) / PACKAGES / "evil.pth", Path.touch, f"venvs/…/{PACKAGES}/evil.pth", trees.EXTRA),
+    (lambda b: venv(b) / "pyvenv.cfg", Path.unlink, "venvs/…/pyvenv.cfg", "missing"),
+    (lambda b: python(b) / LIBRARY / "wave.py", flip, f"pythons/…/{LIBRARY}/wave.py", CHANGED),
+    (
+        lambda b: one(python(b) / LIBRARY / "__pycache__", "wave.*"), flip, f"pythons/…/{LIBRARY}/__pycache__/wave.",
+        CHANGED,
     ),
-    "a file more in the interpreter": (
-        lambda b: python(b) / f"lib/python{PYTHON}/usercustomize.py", Path.touch,
-        f"pythons/…/lib/python{PYTHON}/usercustomize.py", trees.EXTRA, True,
-    ),
-    "a file of the app": (
-        lambda b: current(b) / "app/service/more/__init__.py", flip, "payload/app/service/more/__init__.py", SIGNED, True,
-    ),
-    "bytecode of the app": (
+    (lambda b: python(b) / LIBRARY / "more.py", Path.touch, f"pythons/…/{LIBRARY}/more.py", trees.EXTRA),
+    (lambda b: current(b) / "app/service/web/admin.py", flip, "payload/app/service/web/admin.py", SIGNED),
+    (
         lambda b: one(current(b) / "app/service/more/__pycache__", "__init__*"), flip,
-        "releases/…/app/service/more/__pycache__/__init__.", SIGNED, True,
+        "releases/2…/app/service/more/__pycache__/__init__.", CHANGED,
     ),
-    "a wheel": (lambda b: one(current(b) / "wheels", "uv-*"), flip, "payload/wheels/uv-", SIGNED, False),
-    "a mode of a file": (
-        lambda b: current(b) / "licenses/model/LICENSE", lambda p: p.chmod(0o666), "licenses/model/LICENSE",
-        "mode 0666 instead of 0644", False,
-    ),
-    "a mode of a folder": (
-        lambda b: venv(b) / PACKAGES, lambda p: p.chmod(0o777), f"venvs/…/{PACKAGES}", "mode 0777 instead of 0755",
-        False,
-    ),
-    "a folder that is shut": (
-        lambda b: current(b) / "licenses", lambda p: p.chmod(0), "releases/…/licenses", "mode 0000 instead of 0755", False,
-    ),
-    "a file more": (
-        lambda b: venv(b) / PACKAGES / "evil.pth", Path.touch, f"venvs/…/{PACKAGES}/evil.pth", trees.EXTRA, True,
-    ),
-    "a folder more": (
-        lambda b: current(b) / "app/extra/deep", lambda p: p.mkdir(parents=True), "releases/…/app/extra", trees.EXTRA,
-        True,
-    ),
-    "a file gone": (lambda b: venv(b) / "pyvenv.cfg", Path.unlink, "venvs/…/pyvenv.cfg", "missing", True),
-    "a folder gone": (lambda b: current(b) / "app/service/more", shutil.rmtree, "releases/…/app/service/more", "missing", True),
-    "the link to the environment": (
-        lambda b: current(b) / "venv", lambda p: (p.unlink(), p.symlink_to("/usr")), "releases/…/venv",
-        "leads to /usr instead of ../../venvs/", True,
-    ),
-    "the link to the release": (
-        lambda b: b.prefix / "current", lambda p: (p.unlink(), p.symlink_to(one(p.parent / "releases", "1*"))), "current",
-        "leads to ", True,
-    ),
-    "the command": (
-        lambda b: b.prefix / "bin/ferry", lambda p: p.write_text(p.read_text() + "\n"), "bin/ferry",
-        "is not what this release writes", False,
-    ),
-    "the list of the environment": (
-        lambda b: venv(b) / trees.LIST, flip, f"venvs/…/{trees.LIST}", "its own digest", True,
-    ),
-    "the list of the release": (
-        lambda b: current(b) / trees.LIST, Path.unlink, f"releases/…/{trees.LIST}", "an earlier Ferry", True,
-    ),
-    "who signed": (
-        lambda b: one(b.prefix / "releases", "1*") / "licenses/number", flip, "releases/…/licenses/number", SIGNED, False,
-    ),
-}  # fmt: skip
+    (lambda b: current(b) / "app/extra/deep", lambda p: p.mkdir(parents=True), "releases/2…/app/extra", trees.EXTRA),
+]
+LINKS: list[Damage] = [
+    (lambda b: venv(b) / trees.LIST, flip, f"venvs/…/{trees.LIST}", "its own digest"),
+    (lambda b: python(b) / trees.LIST, Path.unlink, f"pythons/…/{trees.LIST}", "an earlier Ferry"),
+    (lambda b: before(b) / trees.LIST, Path.unlink, f"releases/1…/{trees.LIST}", "an earlier Ferry"),
+    (lambda b: current(b) / "venv", relink, "releases/2…/venv", " instead of ../../venvs/"),
+    (lambda b: current(b) / "app/systemd", shutil.rmtree, "releases/2…/app/systemd", "missing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("damages", "is_restarted"), [(UNUSED, False), (USED, True), (LINKS, True)], ids=["unused", "used", "links"]
+)
+def test_each_damage_is_named_once_and_all_of_it_is_mended(
+    bench: Bench, damages: list[Damage], is_restarted: bool
+) -> None:
+    names, running, named = sorted(tree(bench.prefix)), pids(bench), dict[str, str]()
+    for find, damage, shown, problem in damages:
+        damage(find(bench))
+        found = problems(bench)
+        ((path, told),) = found.items() - named.items()
+        assert re.match(re.escape(shown).replace("…", "[^/]+"), path) and problem in told
+        assert len(found) == len(named) + 1
+        named = found
+    assert list(named) == sorted(named)
+    would = bench.ferry("repair", "--dry-run")
+    assert {one["path"]: one["problem"] for one in would["problems"]} == named == problems(bench)
+    answer = bench.ferry("repair")
+    assert {one["path"]: one["problem"] for one in answer["repaired"]} == named
+    assert bench.ferry("verify") == {"ok": True, "problems": []}
+    assert bench.ferry("status")["ready"] is True and len(bench.processes()) == 2
+    assert bool(answer["url"]) is (pids(bench) != running) is is_restarted
+    assert sorted(tree(bench.prefix)) == names, "nothing is left over, nothing is gone"
