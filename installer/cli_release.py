@@ -71,11 +71,11 @@ def rollback_command(prefix: Path, yes: bool, dry_run: bool, as_json: bool) -> N
     need_rights(places)
     if dry_run:
         plan = rollback.make_plan(places)
-        text = f"would go {rollback.describe(plan)}\nchanged: nothing (--dry-run)"
+        text = f"{rollback.describe(plan)}\nchanged: nothing (--dry-run)"
     else:
         ask = present.ask if sys.stdin.isatty() and not yes else None
         plan = rollback.rollback(places, ask, yes, Lines())
-        text = f"went {rollback.describe(plan)}\nFerry {plan.version} is running at {url_of(places)}"
+        text = f"{rollback.describe(plan)}\nFerry {plan.version} is running at {url_of(places)}"
     answer = {"release": plan.release, "version": plan.version, "from": plan.before.release, "losses": [*plan.losses]}
     report(answer, text, as_json)
 

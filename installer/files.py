@@ -19,15 +19,19 @@ def write(path: Path, data: bytes, mode: int = 0o644, owner: tuple[int, int] | N
     beside.unlink(missing_ok=True)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            if owner:
-                os.fchown(file.fileno(), *owner)
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        if owner:
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+        os.close(descriptor)
+        descriptor = -1
         beside.replace(path)
     except BaseException:
+        if descriptor >= 0:
+            os.close(descriptor)
         beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

@@ -18,16 +18,27 @@ from installer.places import Places
 
 @contextmanager
 def watching(places: Places) -> Iterator[None]:
-    """Let a guard wait while the block lasts; it ends by itself when the lock is free and nothing is left to do."""
-    if words := _command(places):
-        if places.is_user:
-            # Not `process.run`: it outlives us.
-            nothing = subprocess.DEVNULL
-            subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/")
-        else:
-            unit = f"--unit=ferry-guard-{os.getpid()}"
-            process.run(["systemd-run", "--quiet", "--collect", "--no-block", unit, "--", *words], check=False)
-    yield
+    """Let a guard wait while the block lasts: it is sent away at its end, and goes to work when we are killed."""
+    words = _command(places)
+    if not words:
+        yield
+    elif places.is_user:
+        nothing = subprocess.DEVNULL
+        # Not `process.run`: it outlives us.
+        guard = subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/")
+        try:
+            yield
+        finally:
+            guard.terminate()
+            guard.wait()
+    else:
+        unit = f"ferry-guard-{os.getpid()}.service"
+        options = ["--quiet", "--collect", "--no-block", "--property=SuccessExitStatus=130"]
+        process.run(["systemd-run", *options, f"--unit={unit}", "--", *words], check=False)
+        try:
+            yield
+        finally:
+            process.run(["systemctl", "stop", unit], check=False)
 
 
 def _command(places: Places) -> list[str]:

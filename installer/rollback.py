@@ -33,15 +33,22 @@ class Plan:
     revision: str
     losses: tuple[str, ...]
 
+    @property
+    def is_done(self) -> bool:
+        """Say that there is nothing to do: the release that runs is one that was gone back to."""
+        return self.release == self.before.release
+
 
 def make_plan(places: Places) -> Plan:
-    """Look where a rollback would go.
+    """Look where a rollback would go: nowhere, where one was made already since the last upgrade.
 
     Raises:
         UsageError: there is no release to go back to.
         FerryError: what there is cannot be read.
     """
     before = state.need(places)
+    if before.newest not in {None, before.release}:
+        return Plan(before, before.release, before.version, "", ())
     name = before.previous
     if name is None or not (places.release(name) / "venv" / "bin" / "python").exists():
         raise UsageError("there is no release before this one here", "to install one: sh install.sh ferry-….tar")
@@ -55,6 +62,8 @@ def make_plan(places: Places) -> Plan:
 
 def describe(plan: Plan) -> str:
     """Return the plan as text for the operator."""
+    if plan.is_done:
+        return f"{plan.release} is what was gone back to already; to go forth again: ferry upgrade ferry-….tar"
     lines = [f"from {plan.before.release} back to {plan.release}"]
     if plan.revision:
         lines.append(f"the database goes back to revision {plan.revision}")
@@ -72,7 +81,8 @@ def rollback(places: Places, ask: Ask | None, is_accepted: bool, progress: Progr
         plan = make_plan(places)
         if plan.losses and not is_accepted and (ask is None or not ask(f"{describe(plan)}\nDo it? Type yes: ")):
             raise UsageError(f"nothing was changed\n{describe(plan)}", "to lose that: ferry rollback --yes")
-        _go_back(places, plan, changes, progress)
+        if not plan.is_done:
+            _go_back(places, plan, changes, progress)
     return plan
 
 
@@ -89,7 +99,7 @@ def _go_back(places: Places, plan: Plan, changes: Changes, progress: Progress) -
     python = str((places.current / "venv" / "bin" / "python").resolve())
     now = replace(
         before,
-        release=plan.release, version=plan.version, previous=before.release, python=python,
+        release=plan.release, version=plan.version, previous=None, python=python,
         newest=before.newest or before.release,
     )  # fmt: skip
     changes.file(places.state, state.render(now))
