@@ -128,12 +128,13 @@ def _bases(places: Places, venvs: list[Area]) -> Iterator[Finding]:
         if base is None or is_carried or not library or not program.is_symlink():
             continue
         version = library.split("/")[1].removeprefix("python")
-        if problem := _base_problem(program, version):
+        if problem := base_problem(program, version):
             host = replace(area, kind=HOST, names={})
             yield Finding(base.content, host, Difference("bin/python", problem, None))
 
 
-def _base_problem(program: Path, version: str) -> str:
+def base_problem(program: Path, version: str) -> str:
+    """Say what is wrong with the interpreter under an environment that was made for a Python "3.11"."""
     if not program.exists():
         return f"missing: the environment runs on this Python {version}"
     try:
