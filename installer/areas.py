@@ -65,7 +65,8 @@ def of(places: Places, current: State) -> Iterator[Area]:
     proved = [read(places, name, manifest, current) for name, (manifest, _) in heads.items() if manifest]
     for name, (_, known) in heads.items():
         if known:
-            yield Area(HEAD, places.release(name), {}, owner(places), False, name, known)
+            names = {one.path: one.path for one in known if name == current.release}
+            yield Area(HEAD, places.release(name), {}, owner(places), False, name, known, names)
     yield from (_release(places, release, release.name == current.release) for release in proved)
     yield from (_listed(places, VENV, venv) for venv in dict.fromkeys(release.venv for release in proved))
     homes = dict.fromkeys(interpreter.home(release.python, places) for release in proved if release.python)

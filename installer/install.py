@@ -79,7 +79,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an install did; `password` only where it made the first account."""
+    """What an install did; `password` only where it made the first account; `mended` is how much was damaged."""
 
     release: str
     version: str
@@ -90,6 +90,7 @@ class Outcome:
     user: str | None = None
     password: str | None = None
     rotation: Rotation | None = None
+    mended: int = 0
 
 
 def install(request: Request, progress: Progress, show: Callable[[str], object]) -> Outcome:
@@ -197,14 +198,16 @@ def _payload_bytes(bundle: VerifiedBundle) -> int:
 
 def _keep(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:
     """Mend what is installed; the list of keys that came with it may have been declined before."""
-    brought = None
+    brought, mended = None, 0
     if plan.before and not request.dry_run:
-        repair.mend(request.places, plan.before, bundle, progress)
+        mended = len(repair.mend(request.places, plan.before, bundle, progress).problems)
     if rotation.digest(bundle) and not request.dry_run:
         with lock.exclusive(request.places.prefix):
             brought = rotation.offer(bundle, request.places, request.ask, request.accept_signers)
     url = status.url_of(request.places)
-    return Outcome(plan.release, plan.version, is_changed=False, is_same=True, url=url, rotation=brought)
+    return Outcome(
+        plan.release, plan.version, is_changed=mended > 0, is_same=True, url=url, rotation=brought, mended=mended
+    )
 
 
 def _carry_out(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:

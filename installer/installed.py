@@ -113,8 +113,6 @@ def _finding(places: Places, area: Area, difference: Difference) -> Finding:
     if " bytes instead of " in difference.problem:
         difference = replace(difference, problem=_differs(area, difference.path))
     name = str(path.relative_to(prefix)) if path.is_relative_to(prefix) else str(path)
-    if area.kind == areas.HEAD:
-        name = difference.path
     return Finding(area.names.get(difference.path, name), area, difference)
 
 

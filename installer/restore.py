@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from checksums.hashing import Sink
-from checksums.layout import INSTALLER
+from checksums.layout import INSTALLER, MANIFEST, MAX_SIGNATURES, SUMS, signature_name
 from checksums.manifest import File
 from checksums.new_file import NewFile
 from installer import environment, files, interpreter, trees
@@ -22,6 +22,7 @@ from installer.release import SHARED, SIGNERS, installed_path
 from installer.verify import Discard, VerifiedBundle, copy_payload
 
 APP = "app"
+HEAD_FILES = (SUMS, MANIFEST, SIGNERS, *(signature_name(number) for number in range(1, MAX_SIGNATURES + 1)))
 
 
 def take(bundle: VerifiedBundle, wanted: Collection[str], folder: Path, progress: Progress) -> dict[str, Path]:
@@ -146,10 +147,16 @@ class Restorer:
         self.link(release.folder / VENV_LINK, f"../../{self.places.venvs.name}/{release.venv.name}")
 
     def list(self, release: Installed) -> None:
-        """Write the list of a release anew, when all that it lists is as it has to be."""
-        moved = {str(path.relative_to(release.folder)) for path in self.moved if path.is_relative_to(release.folder)}
-        entries = trees.record(release.folder, payload(release.manifest).keys() | moved)
-        path = release.folder / trees.LIST
+        """Write the list of a release anew, when all that it lists is as it has to be; nothing else stays."""
+        folder, wanted = release.folder, payload(release.manifest)
+        moved = {str(path.relative_to(folder)) for path in self.moved if path.is_relative_to(folder)}
+        tops = {path.split("/")[0] for path in (*wanted, *HEAD_FILES, VENV_LINK, trees.LIST, *moved)}
+        for name in sorted(path.name for path in folder.iterdir()):
+            if name not in tops:
+                self.remove(folder / name)
+                moved.add(files.aside(folder / name).name)
+        entries = trees.record(folder, wanted.keys() | moved)
+        path = folder / trees.LIST
         if not path.is_file() or path.is_symlink():
             self.remove(path)
         self.changes.file(path, trees.render(entries), trees.LIST_MODE)

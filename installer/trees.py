@@ -11,6 +11,7 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from checksums.errors import IntegrityError
@@ -19,7 +20,7 @@ from checksums.hashing import CHUNK_BYTES, OnBytes
 LIST = ".ferry-tree"
 HEADER = "ferry-tree 1 "
 LIST_MODE = 0o644
-FILES_AT_ONCE = 64
+FILES_AT_ONCE, LARGE_BYTES = 64, 4 << 20
 FILE, FOLDER, LINK, OTHER = "file", "folder", "link", "device, pipe or socket"
 TOP = "."
 MISSING, EXTRA = "missing", "is no part of what was installed"
@@ -209,11 +210,23 @@ def compare(path: str, wanted: Entry | None, found: Entry | None) -> Difference 
 def sha256_files(paths: Sequence[Path], on_bytes: OnBytes | None = None) -> list[str | OSError]:
     """Return the SHA-256 of each file, or why it cannot be read, in the order given; hashed on all cores."""
     names = [str(path) for path in paths]
-    # A thread takes many at once: handing over one small file costs several times what hashing it does.
-    parts = [names[at : at + FILES_AT_ONCE] for at in range(0, len(names), FILES_AT_ONCE)]
+    # Large ones first and alone, so that no core waits at the end. Of the small ones a thread takes many: handing over
+    # one costs several times what hashing it does.
+    order = sorted(range(len(names)), key=lambda number: -_size(names[number]))
+    large = sum(_size(names[number]) >= LARGE_BYTES for number in order)
+    few = range(large, len(order), FILES_AT_ONCE)
+    parts = [*([number] for number in order[:large]), *(order[at : at + FILES_AT_ONCE] for at in few)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda part: _sha256_each(part, on_bytes), parts)
-        return [digest for part in found for digest in part]
+        found = pool.map(lambda part: _sha256_each([names[number] for number in part], on_bytes), parts)
+        digests = dict(zip(chain(*parts), chain(*found), strict=True))
+    return [digests[number] for number in range(len(names))]
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
 
 
 def _sha256_each(paths: list[str], on_bytes: OnBytes | None) -> list[str | OSError]:

@@ -168,9 +168,8 @@ def test_what_is_nowhere_here_is_refused_without_a_bundle_and_comes_from_any_tha
     flip(current(bench) / "licenses/number")
     damaged, running = tree(bench.prefix), pids(bench)
     done = bench.run("repair", status=3)
-    assert all(
-        name in done.stderr for name in ("payload/wheels/uv-", "payload/model/model.safetensors", "licenses/number")
-    )
+    lost = ("payload/wheels/uv-", "payload/model/model.safetensors: ", "licenses/number: ")
+    assert all(name in done.stderr for name in lost)
     assert "hint: give the bundle: ferry repair ferry-" in done.stderr
     other = small_bundle.make(bench.folder / "other", recipe(bench, 1))
     assert "licenses/number: sha256" in bench.run("repair", str(other), status=3).stderr
@@ -179,7 +178,8 @@ def test_what_is_nowhere_here_is_refused_without_a_bundle_and_comes_from_any_tha
     assert bench.run("repair", str(cut), status=3).stderr
     assert tree(bench.prefix) == damaged and pids(bench) == running
     stranger = replace(recipe(bench, 3), keys=(small_bundle.make_key(bench.folder / "stranger"),))
-    assert "no key" in bench.run("repair", str(small_bundle.make(bench.folder / "3", stranger)), status=3).stderr
+    refused = bench.run("repair", str(small_bundle.make(bench.folder / "3", stranger)), status=3)
+    assert "signed by a key that" in refused.stderr
 
     base = Inventory("2.0.0-2-00000000", 2, dict[str, int]())
     answer = bench.ferry("repair", str(delta_bundle.make(bench.folder / "delta", recipe(bench, 2), base)))
@@ -212,5 +212,5 @@ def test_an_interpreter_that_does_not_run_is_mended_by_installing_again(bench: B
     (python(bench) / "bin" / f"python{PYTHON}").unlink()
     done = bench.run("status", "--json", status=4)
     assert json.loads(done.stdout)["exit_code"] == 4 and "sh install.sh" in done.stderr
-    assert "mended" in bench.install(recipe(bench, 2)).stdout
+    assert "were mended" in bench.install(recipe(bench, 2)).stdout
     assert bench.ferry("verify")["ok"] is True and bench.ferry("status")["ready"] is True
