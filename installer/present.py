@@ -101,7 +101,7 @@ def problems(release: str, found: Sequence[Problem]) -> str:
     """Return what `verify` found."""
     if not found:
         return f"{release}: every file is what was signed"
-    return "\n".join(f"{problem.path}: {problem.problem}" for problem in found)
+    return "\n".join([*(f"{problem.path}: {problem.problem}" for problem in found), "to mend it: ferry repair"])
 
 
 def inventory(taken: Inventory, out: Path) -> str:

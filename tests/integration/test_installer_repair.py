@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -203,6 +205,37 @@ def test_a_damaged_signed_list_comes_from_the_bundle_of_that_release_alone(bench
     shutil.rmtree(name)
     bench.ferry("repair", str(other))
     assert bench.ferry("verify")["ok"] is True and (name / "venv").is_symlink()
+
+
+def test_a_repair_after_which_nothing_answers_is_taken_back(bench: Bench) -> None:
+    extra, config = current(bench) / "app/service/extra.py", bench.prefix / "etc/ferry.toml"
+    extra.write_text("1 +\n")
+    good, damaged = config.read_text(), tree(bench.prefix / "releases")
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        config.write_text(good.replace(f":{bench.port}", f":{busy.getsockname()[1]}"))
+        done = bench.run("repair", "--json", status=5)
+    assert "the repair was taken back" in json.loads(done.stdout)["error"]
+    assert tree(bench.prefix / "releases") == damaged
+    config.write_text(good)
+    bench.ferry("repair")
+    assert bench.ferry("start")["ready"] is True and bench.ferry("verify")["ok"] is True
+
+
+def test_a_repair_that_is_killed_leaves_nothing_half_done(bench: Bench) -> None:
+    flip(venv(bench) / PACKAGES / "uv/__init__.py")
+    (current(bench) / "app/service/web/admin.py").unlink()
+    damaged = tree(bench.prefix / "venvs") | tree(bench.prefix / "releases")
+    with subprocess.Popen([bench.prefix / "bin/ferry", "repair"], stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr
+        next(line for line in child.stderr if "compiling the app" in line)
+        child.kill()
+    bench.run("recover")
+    assert tree(bench.prefix / "venvs") | tree(bench.prefix / "releases") == damaged
+    assert not list(bench.prefix.glob(".staging-*")) and not (bench.prefix / "journal").exists()
+    bench.ferry("repair")
+    assert bench.ferry("verify")["ok"] is True and bench.ferry("start")["ready"] is True
 
 
 def test_an_interpreter_that_does_not_run_is_mended_by_installing_again(bench: Bench) -> None:
