@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 
 from checksums.errors import IntegrityError
+from checksums.layout import INSTALLER, SBOM
 from checksums.manifest import File
 from installer import areas, interpreter, inventory, release
 from installer.areas import HEAD, HOST, PYTHON, RELEASE, STORE, VENV, Installed
 from installer.installed import Finding
 from installer.places import Places
 from installer.progress import Progress
-from installer.restore import APP
+from installer.renewal import APP
 from installer.state import State
 from installer.trees import LIST, TOP
 from installer.verify import VerifiedBundle
@@ -153,5 +154,5 @@ def is_head(finding: Finding) -> bool:
     """Say whether it is about what stands before the payload of a bundle, or who signed it."""
     path, entry = finding.difference.path, finding.difference.entry
     is_beside = finding.area.kind == RELEASE and "/" not in path and entry is not None and entry.kind == "file"
-    is_payload = finding.area.names.get(path, path) != path or path in {LIST, "install.pyz", "sbom.cdx.json"}
-    return finding.area.kind == HEAD or (is_beside and finding.difference.is_content and not is_payload)
+    is_other = path in {LIST, INSTALLER, SBOM}
+    return finding.area.kind == HEAD or (is_beside and finding.difference.is_content and not is_other)

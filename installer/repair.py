@@ -18,7 +18,6 @@ from installer import (
     interpreter,
     release,
     remedy,
-    restore,
     starting,
     state,
     transaction,
@@ -31,7 +30,7 @@ from installer.installed import Finding, Problem
 from installer.places import Places
 from installer.progress import Progress
 from installer.remedy import Plan
-from installer.restore import APP, Restorer
+from installer.renewal import APP, Restorer
 from installer.state import State
 from installer.trees import FOLDER, LINK
 from installer.verify import VerifiedBundle
@@ -140,7 +139,7 @@ def _restore(plan: Plan, restorer: Restorer, rewritten: set[str], progress: Prog
     """Each step may count on those before it: environments are made from wheels, bytecode by an environment."""
     restorer.sources.update(plan.whole)
     if plan.bundle and plan.lacking:
-        restorer.sources.update(restore.take(plan.bundle, plan.lacking, restorer.staging, progress))
+        restorer.sources.update(renewal.take(plan.bundle, plan.lacking, restorer.staging, progress))
     progress.step("restoring what is missing or damaged")
     _restore_payload(plan, restorer)
     for finding in plan.found:

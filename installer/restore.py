@@ -1,193 +1,222 @@
-"""Put back what is missing or damaged: from files that are whole here or that a bundle brought, or made anew from them.
+"""Put back what a backup holds: a file comes in, and the service answers with what was in it, or all is as before.
 
-Every place gets its new file, folder or link by one rename within the caller's transaction. A file that several
-releases share is damaged under all of its names: the new one goes into the store and to each of them.
+The file is read twice. First all of it is hashed and nothing is written; when the operator has agreed, it is hashed
+again while it is written below the prefix, which root alone writes to, and only then the service is stopped. Data is
+replaced whole, since a database's log beside another database destroys it. The audit log only grows.
 """
 
-import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
+from checksums.errors import FerryError, HealthError, HostError, IntegrityError, UsageError
 from checksums.hashing import Sink
-from checksums.layout import INSTALLER, MANIFEST, MAX_SIGNATURES, SUMS, signature_name
-from checksums.manifest import File
-from checksums.new_file import NewFile
-from installer import environment, files, interpreter, trees
-from installer.areas import VENV_LINK, Installed, payload
+from installer import admin, backup_file, release, restored_files, restored_settings, starting, transaction
+from installer.backup_file import OpenBackup
+from installer.backup_list import CONFIGURATION, DATA, LOG, Description, Entry
 from installer.files import Changes
+from installer.host import host_of
 from installer.places import Places
 from installer.progress import Progress
-from installer.release import SHARED, SIGNERS, installed_path
-from installer.verify import Discard, VerifiedBundle, copy_payload
+from installer.restored_files import BESIDE, SETTINGS, SIGNERS
+from installer.state import State
+from installer.verify import Discard
 
-APP = "app"
-HEAD_FILES = (SUMS, MANIFEST, SIGNERS, *(signature_name(number) for number in range(1, MAX_SIGNATURES + 1)))
+MAX_TEXT_BYTES = 1 << 20
+SELFTEST_TIMEOUT_S = 300
 
 
-def take(bundle: VerifiedBundle, wanted: Collection[str], folder: Path, progress: Progress) -> dict[str, Path]:
-    """Read a bundle to its end, and keep the files whose SHA-256 is wanted; return digest -> file in `folder`.
+@dataclass(frozen=True)
+class Request:
+    """What the operator asked for; `agree` is shown what would be done, and says whether it may."""
+
+    places: Places
+    current: State
+    file: Path
+    allowed_signers: Path | None
+    agree: Callable[[str], bool]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was put back, or would be; `notes` say what is not as in the backup, `url` where it answers."""
+
+    file: Path
+    description: Description
+    signer: str
+    is_trusted: bool
+    notes: tuple[str, ...]
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A backup that was read to its end, and its two texts that are not simply put in place."""
+
+    backup: OpenBackup
+    settings: bytes | None
+    signers: bytes | None
+    notes: list[str] = field(default_factory=list)
+
+
+def restore(request: Request, progress: Progress) -> Restored:
+    """Verify a backup, ask, and put it in place of what is here.
 
     Raises:
-        IntegrityError: the bundle is damaged.
+        UsageError: no such file.
+        IntegrityError: it is damaged, no backup, or not signed by whom it must be.
+        HostError: the release here is too old for it, or the disk too full.
+        HealthError: the service did not answer with it; everything is as before.
+        FerryError: the operator did not agree.
     """
-    taker = _Taker(wanted, folder)
-    program = bundle.manifest.file(INSTALLER)
-    if program and program.sha256 in wanted:
-        (folder / program.sha256).write_bytes(bundle.head[INSTALLER])
-        taker.taken[program.sha256] = folder / program.sha256
-    with progress.bar("verifying the bundle", sum(file.size for file in bundle.payload)) as on_bytes:
-        try:
-            copy_payload(bundle, taker.open, on_bytes)
-        finally:
-            taker.close()
-    return taker.taken
+    with _opened(request.file) as stream:
+        looked = _look(stream, request, progress)
+        backup = looked.backup
+        _demand_revision(backup.description, request.places)
+        _demand_room(backup.description, request.places)
+        done = Restored(request.file, backup.description, backup.signer, backup.is_trusted, tuple(looked.notes))
+        if request.dry_run:
+            return done
+        if not request.agree(describe(done, request.current)):
+            raise FerryError("nothing was changed", "run it again and type yes, the whole word")
+        with transaction.begin(request.places, "restore", progress) as changes:
+            url, more = _carry_out(stream, looked, request, changes, progress)
+    return Restored(request.file, done.description, done.signer, done.is_trusted, (*done.notes, *more), url)
 
 
-class _Taker:
-    """Opens one wanted file after the other for `copy_payload`, closing the one before."""
-
-    def __init__(self, wanted: Collection[str], folder: Path) -> None:
-        self.wanted = wanted
-        self.folder = folder
-        self.taken: dict[str, Path] = {}
-        self.current: NewFile | None = None
-
-    def open(self, file: File) -> Sink:
-        """Open the place of a file that is wanted and not there yet."""
-        self.close()
-        if file.sha256 not in self.wanted or file.sha256 in self.taken:
-            return Discard()
-        self.taken[file.sha256] = self.folder / file.sha256
-        self.current = NewFile(self.taken[file.sha256])
-        return self.current
-
-    def close(self) -> None:
-        if self.current:
-            self.current.close()
-        self.current = None
+def describe(done: Restored, current: State) -> str:
+    """Return what a restore would do, for the operator."""
+    of = done.description
+    signed = f"signed by {done.signer}" if done.signer else "not signed"
+    signed += "" if done.is_trusted or not done.signer else ", which was compared with no list"
+    lines = [
+        f"{done.file}: made {of.created} by Ferry {of.version}, {len(of.files)} files, {signed}",
+        f"settings, accounts, API keys and conversations of this server (Ferry {current.version}) become what they were"
+        " then: what was made since is gone, what was disabled or revoked since is valid again",
+        *done.notes,
+    ]
+    return "\n".join(lines)
 
 
-class Restorer:
-    """Restores one thing after the other in the folder of a release, or beside it.
-
-    `sources` is SHA-256 -> a whole file; `staging` is on the prefix' file system; `moved` collects where what stood in
-    a place waits for the commit.
-    """
-
-    def __init__(self, places: Places, changes: Changes, staging: Path) -> None:
-        self.places = places
-        self.changes = changes
-        self.staging = staging
-        self.sources: dict[str, Path] = {}
-        self.moved: set[Path] = set()
-        self._count = 0
-
-    def remove(self, path: Path) -> None:
-        """Take away what stands there."""
-        if os.path.lexists(path):
-            self.moved.add(files.aside(path))
-            self.changes.remove(path)
-
-    def folder(self, path: Path) -> None:
-        """Make a folder, in the place of whatever else stands there."""
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
-            self.remove(path)
-        self.changes.folder(path)
-
-    def link(self, path: Path, target: str) -> None:
-        """Make a link, in the place of whatever else stands there."""
-        if not path.is_symlink():
-            self.remove(path)
-        self.changes.link(path, target)
-
-    def shared(self, file: File, releases: Sequence[Installed]) -> None:
-        """Put a file into the store, and into every release that has it."""
-        stored, source = self.places.stored(file.sha256), self.sources[file.sha256]
-        if source != stored:
-            self._put(self._linked(source, file), stored)
-        for release in releases:
-            for one in release.manifest.files:
-                path = release.folder / installed_path(one.path)
-                if one.sha256 == file.sha256 and one.path.startswith(SHARED) and not _is_same(path, stored):
-                    self._put(self._linked(stored, file), path)
-
-    def own(self, file: File, release: Installed) -> None:
-        """Put a file into its place in a release that shares it with nobody."""
-        self._put(self._copied(file), release.folder / installed_path(file.path))
-
-    def head(self, bundle: VerifiedBundle, folder: Path) -> None:
-        """Write what stands before the payload, and who signed."""
-        signers = "".join(f"{fingerprint}\n" for fingerprint in bundle.signers).encode()
-        for name, data in {**bundle.head, SIGNERS: signers}.items():
-            if not (folder / name).is_file():
-                self.remove(folder / name)
-            self.changes.file(folder / name, data)
-
-    def python(self, release: Installed, file: File) -> None:
-        """Unpack the carried interpreter again."""
-        made = interpreter.build(file, self.places, self._new(), release.folder, release.manifest.target.python)
-        self._put(made, interpreter.home(file, self.places))
-
-    def venv(self, release: Installed, python: Path) -> None:
-        """Make an environment again, from the release's own wheels."""
-        self._put(environment.build(release.manifest, self.places, self._new(), release.folder, python), release.venv)
-
-    def app(self, release: Installed) -> None:
-        """Lay the app down again with its bytecode."""
-        made = self._new() / APP
-        for file in release.manifest.files:
-            path = Path(installed_path(file.path))
-            if path.parts[0] == APP:
-                target = made / path.relative_to(APP)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._copied(file, release.folder / path).rename(target)
-        environment.compile_folder(release.venv / "bin" / "python", made, release.folder / APP, "")
-        self._put(made, release.folder / APP)
-        self.link(release.folder / VENV_LINK, f"../../{self.places.venvs.name}/{release.venv.name}")
-
-    def list(self, release: Installed) -> None:
-        """Write the list of a release anew, when all that it lists is as it has to be; nothing else stays."""
-        folder, wanted = release.folder, payload(release.manifest)
-        moved = {str(path.relative_to(folder)) for path in self.moved if path.is_relative_to(folder)}
-        tops = {path.split("/")[0] for path in (*wanted, *HEAD_FILES, VENV_LINK, trees.LIST, *moved)}
-        for name in sorted(path.name for path in folder.iterdir()):
-            if name not in tops:
-                self.remove(folder / name)
-                moved.add(files.aside(folder / name).name)
-        entries = trees.record(folder, wanted.keys() | moved)
-        path = folder / trees.LIST
-        if not path.is_file() or path.is_symlink():
-            self.remove(path)
-        self.changes.file(path, trees.render(entries), trees.LIST_MODE)
-
-    def _put(self, staged: Path, place: Path) -> None:
-        missing = [path for path in (place.parent, *place.parent.parents) if path.is_relative_to(self.places.prefix)]
-        for path in reversed(missing):
-            self.folder(path)
-        if os.path.lexists(place):
-            self.moved.add(files.aside(place))
-        self.changes.replace(staged, place)
-
-    def _linked(self, source: Path, file: File) -> Path:
-        staged = self._new() / "file"
-        os.link(source, staged)
-        staged.chmod(int(file.mode, 8))
-        return staged
-
-    def _copied(self, file: File, there: Path | None = None) -> Path:
-        """Copy a file that is whole into the staging folder; what is not among the sources is whole `there`."""
-        staged = self._new() / "file"
-        shutil.copyfile(self.sources.get(file.sha256) or there or Path(), staged)
-        staged.chmod(int(file.mode, 8))
-        return staged
-
-    def _new(self) -> Path:
-        self._count += 1
-        folder = self.staging / str(self._count)
-        folder.mkdir()
-        return folder
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    hint = "give the path of a ferry-backup-….tar"
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{file}: not a file that can be read", hint)
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}", hint) from error
+    with stream:
+        yield stream
 
 
-def _is_same(path: Path, other: Path) -> bool:
-    return path.is_file() and not path.is_symlink() and path.samefile(other)
+def _look(stream: BinaryIO, request: Request, progress: Progress) -> _Looked:
+    """Read the whole backup and keep nothing but two texts."""
+    backup = backup_file.open_backup(stream, request.allowed_signers)
+    texts: dict[str, _Text] = {}
+
+    @contextmanager
+    def target(entry: Entry) -> Iterator[Sink]:
+        yield texts.setdefault(entry.path, _Text(entry)) if entry.path in (SETTINGS, SIGNERS) else Discard()
+
+    with progress.bar("verifying the backup", backup.description.size_bytes) as on_bytes:
+        backup_file.copy_files(backup, target, on_bytes)
+    found = {path: bytes(text.data) for path, text in texts.items()}
+    settings, notes = _fitting(found.get(SETTINGS), request.places)
+    signers = found.get(SIGNERS)
+    if signers is not None and signers == _read(request.places.allowed_signers):
+        signers = None
+    if signers is not None:
+        beside = request.places.etc / BESIDE
+        notes.append(f"this server goes on trusting the keys that it trusts; the backup's list is put into {beside}")
+        notes.append(f"to trust those instead: ferry trust add --replace {beside}")
+    if backup.description.outside:
+        notes.append(f"NOT IN THE BACKUP: accounts and conversations were on {backup.description.outside}")
+    return _Looked(backup, settings, signers, notes)
+
+
+class _Text:
+    """A sink that keeps a small file."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.data = bytearray()
+        if entry.size > MAX_TEXT_BYTES:
+            raise IntegrityError(f"{entry.path}: too large for what it is", backup_file.RECOPY)
+
+    def write(self, data: memoryview, /) -> None:
+        """Take the bytes."""
+        self.data += data
+
+
+def _fitting(settings: bytes | None, places: Places) -> tuple[bytes | None, list[str]]:
+    """Return the backup's ferry.toml as this server can use it, and what differs."""
+    if settings is None:
+        return None, []
+    here = _read(places.config)
+    try:
+        text = settings.decode()
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{SETTINGS}: is not UTF-8 text", backup_file.RECOPY) from error
+    adapted, notes = restored_settings.adapted(text, None if here is None else here.decode(errors="replace"))
+    return adapted.encode(), notes
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _demand_revision(description: Description, places: Places) -> None:
+    """Refuse tables that the installed release cannot read; older ones are brought forward when it starts."""
+    known = admin.ask(places, "revision", "--release")["known"]
+    if description.revision is not None and description.revision not in known:
+        raise HostError(
+            f"the backup is of Ferry {description.version}, whose database (revision {description.revision}) is newer"
+            " than the installed release knows",
+            "upgrade first, then restore: ferry upgrade BUNDLE",
+        )
+
+
+def _demand_room(description: Description, places: Places) -> None:
+    parts = {DATA: places.data, LOG: places.log, CONFIGURATION: places.etc}
+    needed = {places.prefix: description.size_bytes}
+    device = places.prefix.stat().st_dev
+    for part, folder in parts.items():
+        if folder.is_dir() and folder.stat().st_dev != device:
+            needed[folder] = sum(entry.size for entry in description.below(part))
+    for folder, size_bytes in needed.items():
+        free = shutil.disk_usage(folder).free
+        if free < size_bytes:
+            raise HostError(
+                f"{folder}: needs {size_bytes:,} bytes, and {free:,} are free there", "free some space there"
+            )
+
+
+def _carry_out(
+    stream: BinaryIO, looked: _Looked, request: Request, changes: Changes, progress: Progress
+) -> tuple[str, list[str]]:
+    places, host = request.places, host_of(request.places)
+    with release.staging(places) as folder:
+        stream.seek(0)
+        again = backup_file.open_backup(stream, request.allowed_signers)
+        if again.digests != looked.backup.digests:
+            raise IntegrityError(f"{request.file}: was changed meanwhile", "run it again; nothing was changed")
+        staged = restored_files.stage(again, looked.settings, folder, places, progress)
+        if host.state() == "running":
+            changes.undo("start")
+        progress.step("stopping")
+        host.stop()
+        notes = restored_files.put(staged, again.description, looked.signers is not None, places, changes)
+    changes.undo("stop")
+    try:
+        url = starting.start(places, host, progress)
+        progress.step("asking the model a question")
+        admin.ask(places, "selftest", timeout_s=SELFTEST_TIMEOUT_S)
+    except FerryError as error:
+        text = error.message if isinstance(error, HealthError) else f"{error.message}\n{host.last_lines()}".rstrip()
+        raise HealthError(f"the restore was taken back, everything is as before: {text}", error.hint) from error
+    return url, notes

@@ -4,7 +4,7 @@
 set -eu
 
 missing=
-for package in chromium debootstrap faketime fonts-dejavu-core openssh-client systemd-container util-linux; do
+for package in chromium debootstrap faketime fonts-dejavu-core openssh-client strace systemd-container util-linux; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

@@ -241,7 +241,7 @@ def test_a_repair_that_is_killed_leaves_nothing_half_done(bench: Bench) -> None:
 def test_an_interpreter_that_does_not_run_is_mended_by_installing_again(bench: Bench) -> None:
     flip(python(bench) / LIBRARY / "json/decoder.py")
     done = bench.run("verify", status=3)
-    assert "the Python that Ferry runs on is damaged" in done.stderr and "sh install.sh" in done.stderr
+    assert "the Python that it runs on, is damaged" in done.stderr and "sh install.sh" in done.stderr
     (python(bench) / "bin" / f"python{PYTHON}").unlink()
     done = bench.run("status", "--json", status=4)
     assert json.loads(done.stdout)["exit_code"] == 4 and "sh install.sh" in done.stderr
