@@ -18,6 +18,7 @@ from installer import (
     interpreter,
     release,
     remedy,
+    renewal,
     starting,
     state,
     transaction,
