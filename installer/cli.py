@@ -17,6 +17,7 @@ from installer.cli_backup import backup_command, restore_command
 from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
 from installer.cli_doctor import doctor_command
 from installer.cli_release import recover_command, rollback_command, upgrade_command
+from installer.cli_repair import repair_command
 from installer.cli_trust import trust_group
 from installer.host import host_of
 from installer.install import Outcome, Request
@@ -184,7 +185,16 @@ def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_js
     report({"release": current.release, "paths": [str(path) for path in paths]}, text, as_json)
 
 
-for _command in (trust_group, upgrade_command, rollback_command, recover_command, backup_command, restore_command):
+OURS = (
+    trust_group,
+    upgrade_command,
+    rollback_command,
+    repair_command,
+    recover_command,
+    backup_command,
+    restore_command,
+)
+for _command in OURS:
     cli.add_command(_command)
 cli.add_command(doctor_command)
 

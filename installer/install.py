@@ -15,12 +15,14 @@ from installer import (
     admin,
     environment,
     hardening,
+    installed,
     interpreter,
     inventory,
     licence,
     lock,
     preflight,
     release,
+    repair,
     rotation,
     settings,
     speed,
@@ -81,7 +83,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an install did; `password` only where it made the first account."""
+    """What an install did; `password` only where it made the first account; `mended` is how much was damaged."""
 
     release: str
     version: str
@@ -92,6 +94,7 @@ class Outcome:
     user: str | None = None
     password: str | None = None
     rotation: Rotation | None = None
+    mended: int = 0
 
 
 def install(request: Request, progress: Progress, show: Callable[[str], object]) -> Outcome:
@@ -111,7 +114,7 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
             transaction.recover(request.places, progress)
         plan = make_plan(bundle, request)
         if plan.is_same:
-            return _keep(bundle, request, plan)
+            return _keep(bundle, request, plan, progress)
         plan = replace(plan, base=inventory.find(bundle, request.places, progress))
         progress.step("examining this server")
         checks = preflight.examine(_subject(bundle, request, plan))
@@ -216,14 +219,18 @@ def _payload_bytes(bundle: VerifiedBundle) -> int:
     return sum(file.size for file in bundle.payload)
 
 
-def _keep(bundle: VerifiedBundle, request: Request, plan: Plan) -> Outcome:
-    """Leave what is installed; the list of keys that came with it may have been declined before."""
-    brought = None
+def _keep(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:
+    """Mend what is installed; the list of keys that came with it may have been declined before."""
+    brought, mended = None, 0
+    if plan.before and not request.dry_run:
+        mended = len(repair.mend(request.places, plan.before, bundle, progress).problems)
     if rotation.digest(bundle) and not request.dry_run:
         with lock.exclusive(request.places.prefix):
             brought = rotation.offer(bundle, request.places, request.ask, request.accept_signers)
     url = status.url_of(request.places)
-    return Outcome(plan.release, plan.version, is_changed=False, is_same=True, url=url, rotation=brought)
+    return Outcome(
+        plan.release, plan.version, is_changed=mended > 0, is_same=True, url=url, rotation=brought, mended=mended
+    )
 
 
 def _carry_out(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:
@@ -269,12 +276,13 @@ def _lay_down(
     rotation.demand_list(target)
     if file := _carried(bundle, request):
         progress.step(f"unpacking Python {manifest.python.version}")
-        interpreter.make(file, places, staging, target, manifest.target.python)
+        interpreter.make(file, places, staging, target, manifest.target.python, changes)
     progress.step("making the Python environment, offline")
-    venv = environment.make(manifest, places, staging, target, _python(bundle, request))
+    venv = environment.make(manifest, places, staging, target, _python(bundle, request), changes)
     final = places.release(plan.release)
     environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
     (target / "venv").symlink_to(Path("../../venvs", venv.name))
+    installed.record(target, manifest)
     release.publish(places, staging, target, plan.release, changes)
     # From here on the new files may be relied upon: a power cut must not lose what `current` will point to.
     os.sync()

@@ -18,12 +18,14 @@ from installer.places import Places
 from installer.progress import Progress
 
 UNITS = ("ferry.service", "ferry-engine.service")
+# Not enabled: the operator decides. Upgrades and removal take them along.
+VERIFY = ("ferry-verify.service", "ferry-verify.timer")
 USERS = ("ferry", "ferry-engine")
 # At boot, before the service: takes back what a power cut broke off.
 RECOVERY = "ferry-recover.service"
 SYSTEM = Path("/etc/systemd/system")
 TMPFILES = Path("/etc/tmpfiles.d/ferry.conf")
-FILES = (*(SYSTEM / unit for unit in (*UNITS, RECOVERY)), TMPFILES)
+FILES = (*(SYSTEM / unit for unit in (*UNITS, RECOVERY, *VERIFY)), TMPFILES)
 START_TIMEOUT_S = 120
 JOURNAL_LINES = 30
 
@@ -35,15 +37,16 @@ def render(template: str, places: Places, values: Mapping[str, str]) -> str:
 
 
 def rendered(release: Path, places: Places) -> dict[Path, bytes]:
-    """Return the units of a release as they belong into /etc, fitted to this server and its settings."""
+    """Return what a release puts into the system's folders, fitted to this server and its settings."""
     config = places.config if places.config.exists() else release / "app" / "service" / "ferry.toml"
     manifest = Manifest.parse((release / MANIFEST).read_bytes())
     found = limits.limits(manifest, config.read_text(encoding="utf-8", errors="replace"), limits.this_server())
     templates = release / "app" / "systemd"
     # A release from before there were journals has no recovery.
-    there = [templates / unit for unit in (*UNITS, RECOVERY) if unit in UNITS or (templates / unit).is_file()]
-    texts = {SYSTEM / path.name: path.read_text(encoding="utf-8") for path in there}
-    return {path: render(text, places, found.values()).encode() for path, text in texts.items()}
+    names = [*UNITS, *(name for name in (RECOVERY, *VERIFY) if (templates / name).is_file())]
+    texts = {SYSTEM / name: (templates / name).read_text(encoding="utf-8") for name in names}
+    made = {path: render(text, places, found.values()).encode() for path, text in texts.items()}
+    return {**made, TMPFILES: (templates / "ferry.tmpfiles.conf").read_bytes()}
 
 
 def prefix_of(unit: str) -> str | None:
@@ -87,12 +90,11 @@ class Units:
         process.run(["systemd-sysusers", templates / "ferry.sysusers.conf"])
         for folder in (self.places.data, self.places.log, self.places.cache, self.places.run):
             changes.will_make(folder)
-        changes.file(TMPFILES, (templates / "ferry.tmpfiles.conf").read_bytes())
-        process.run(["systemd-tmpfiles", "--create", TMPFILES])
         changes.undo("daemon-reload")
         made = rendered(release, self.places)
         for path, data in made.items():
             changes.file(path, data)
+        process.run(["systemd-tmpfiles", "--create", TMPFILES])
         if not _is_enabled():
             changes.undo("disable")
         reload()
@@ -148,6 +150,8 @@ def reload() -> None:
 def disable() -> None:
     """Let systemd start nothing of ours at boot."""
     _systemctl("disable", "--quiet", UNITS[0], RECOVERY, check=False)
+    _systemctl("disable", "--quiet", VERIFY[1], check=False)
+    _systemctl("stop", *VERIFY, check=False)
 
 
 def _systemctl(*words: str, check: bool = True) -> None:

@@ -17,9 +17,12 @@ for release in "$(readlink -f {current})" {releases}/*; do
         exec "$release/venv/bin/python" -I -B -S "$release/install.pyz" --prefix {prefix} "$@"
     fi
 done
-echo "error: no release is whole below" {prefix} >&2
-echo "hint: install the bundle again: sh install.sh ferry-….tar" >&2
-exit 1
+error="the Python that Ferry runs on is gone" hint="install the same bundle again: sh install.sh ferry-….tar"
+for word; do
+    [ "$word" != --json ] || printf '{{"error": "%s", "hint": "%s", "exit_code": 4}}\n' "$error" "$hint"
+done
+printf 'error: %s: %s\nhint: %s\n' {prefix} "$error" "$hint" >&2
+exit 4
 """
 
 
