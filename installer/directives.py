@@ -9,10 +9,11 @@ OLDEST = 232
 
 # Known to OLDEST and before.
 _ALWAYS = """
-    After AmbientCapabilities Before BindsTo CapabilityBoundingSet ConditionPathExists Conflicts CPUQuota CPUWeight
+    After AmbientCapabilities Before BindsTo CapabilityBoundingSet ConditionPathExists Conflicts CPUQuota
+    CPUSchedulingPolicy CPUWeight
     DefaultDependencies Delegate Description DeviceAllow DevicePolicy Documentation Environment EnvironmentFile
     ExecReload ExecStart ExecStartPost ExecStartPre ExecStop ExecStopPost Group IgnoreSIGPIPE InaccessiblePaths
-    IOWeight KillMode KillSignal LimitAS LimitCORE LimitMEMLOCK LimitNOFILE LimitNPROC MemoryDenyWriteExecute
+    IOSchedulingClass IOWeight KillMode KillSignal LimitAS LimitCORE LimitMEMLOCK LimitNOFILE LimitNPROC MemoryDenyWriteExecute
     MemoryHigh MemoryMax MemorySwapMax Nice NoNewPrivileges NotifyAccess OnCalendar OnFailure OOMScoreAdjust PartOf
     Persistent PrivateDevices PrivateNetwork PrivateTmp PrivateUsers ProtectControlGroups ProtectHome
     ProtectKernelModules ProtectKernelTunables ProtectSystem RandomizedDelaySec ReadOnlyPaths ReadWritePaths
