@@ -1,11 +1,11 @@
 """Build the demo bundle that the tests install, once for each state of the tree that goes into it.
 
-In: the checkout. Out: a DemoBundle under ~/.cache/ferry/bundles, signed with a key of its own. The last two are kept.
+In: the checkout. Out: a DemoBundle under ~/.cache/ferry/bundles, signed with a key of its own. The last two are kept,
+and those that tests are running on.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from roots import CACHE
+from roots import CACHE, in_use, keep_in_use, locked
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BUNDLES = CACHE / "bundles"
@@ -70,10 +70,10 @@ def _home() -> Iterator[Path]:
     digest = _run(["sh", str(CHECKOUT / "make/tree_digest.sh")]).strip()
     home = BUNDLES / digest
     BUNDLES.mkdir(parents=True, exist_ok=True)
-    with (BUNDLES / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(BUNDLES / ".lock"):
         if not home.is_dir():
             _make(home)
+        keep_in_use(home)
         os.utime(home)
         _forget_old()
         yield home
@@ -101,7 +101,8 @@ def _build(profile: str, key: Path, media: Path, *words: str) -> None:
 def _forget_old() -> None:
     kept = sorted((path for path in BUNDLES.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
     for old in kept[KEPT:]:
-        shutil.rmtree(old)
+        if not in_use(old):  # by the tests of another checkout
+            shutil.rmtree(old)
 
 
 def _run(argv: list[str]) -> str:
