@@ -122,11 +122,15 @@ class Container:
         check: bool = True,
         input: bytes | None = None,  # as subprocess.run calls it
         timeout_s: float = 120,
+        under: Callable[[Sequence[str]], list[str]] = list,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root inside, with a clean environment; with `check`, a failure shows its output."""
+        """Run a command as root inside, with a clean environment; with `check`, a failure shows its output.
+
+        `under` puts this host's own tracer before what enters the container.
+        """
         environment = [f"{key}={value}" for key, value in ENVIRONMENT.items()]
         command = ["nsenter", "--target", str(self.leader), "--all", "env", "-i", *environment, *argv]
-        done = subprocess.run(command, input=input or b"", capture_output=True, timeout=timeout_s, check=False)
+        done = subprocess.run(under(command), input=input or b"", capture_output=True, timeout=timeout_s, check=False)
         output, errors = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         if check and done.returncode:
             raise AssertionError(f"{' '.join(argv)}: exit {done.returncode}\n{output[-4000:]}\n{errors[-4000:]}")

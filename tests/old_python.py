@@ -15,6 +15,7 @@ from roots import debootstrap, in_namespace, server_root
 
 PYTHON = "3.11"
 OLDEST = "bullseye"
+GLIBC = "2.31"  # that release's
 SOURCE_OF = "bookworm"  # the release whose python3.11 it is
 LIBRARIES = ("libbz2-dev", "libffi-dev", "liblzma-dev", "libsqlite3-dev", "libssl-dev", "zlib1g-dev")
 COMPILER = ("gcc", "libc6-dev", "make")
@@ -27,14 +28,14 @@ cd /source
     OPT='-DNDEBUG -g0 -O2 -fwrapv -Wall'
 make -j2
 make altbininstall sharedinstall
-cp -R Lib/. /usr/local/lib/python3.11/
+cp -R Lib/. build/lib.*/_sysconfigdata_*.py /usr/local/lib/python3.11/
 cp LICENSE /usr/local/lib/python3.11/LICENSE.txt
 """
 
 
 def recipe() -> bytes:
     """Return what the result depends on."""
-    return Path(__file__).read_bytes()
+    return "\0".join((OLDEST, SOURCE_OF, *COMPILER, *LIBRARIES, BUILD)).encode()
 
 
 def build(folder: Path) -> Path:
