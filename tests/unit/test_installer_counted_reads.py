@@ -20,7 +20,7 @@ PAYLOAD = {"payload/model/more.bin": bytes(range(256)) * 8192}
 
 
 class CountedFile(io.FileIO):
-    """A file that knows how many bytes were asked of it, and the farthest that was seen."""
+    """A file, below the buffer that the installer reads through, that knows how much was read and how far."""
 
     total = farthest = 0
 
@@ -41,29 +41,6 @@ def bundle(key: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_bundle.make(tmp_path_factory.mktemp("bundle"), Recipe(keys=(key,), more=PAYLOAD))
 
 
-@pytest.fixture
-def seen_at_judgement(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note, at each judgement of signatures, how far the file had been read."""
-    seen: list[int] = []
-    judge = quorum.judge
-
-    def noting(data: bytes, signatures: dict[str, bytes], rule: Rule) -> Verdict:
-        seen.append(OPEN[-1].farthest)
-        return judge(data, signatures, rule)
-
-    monkeypatch.setattr(quorum, "judge", noting)
-    return seen
-
-
-OPEN: list[CountedFile] = []
-
-
-def counted(bundle: Path) -> io.BufferedReader:
-    """Open a bundle as the installer does, buffer and all, and count below the buffer."""
-    OPEN[:] = [CountedFile(str(bundle))]
-    return io.BufferedReader(OPEN[-1])
-
-
 def head_bytes(bundle: Path) -> int:
     """Return where the first member stands that is no part of the head."""
     with tarfile.open(bundle) as tar:
@@ -72,23 +49,31 @@ def head_bytes(bundle: Path) -> int:
 
 
 def test_the_signature_is_judged_before_a_payload_byte_is_read(
-    bundle: Path, key: Path, seen_at_judgement: list[int]
+    bundle: Path, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with counted(bundle) as stream:
-        open_bundle(stream, Trust(key.with_suffix(".allowed")))
-    (farthest,) = seen_at_judgement
+    seen: list[int] = []
+    judge = quorum.judge
+    with CountedFile(str(bundle)) as file:
+
+        def noting(data: bytes, signatures: dict[str, bytes], rule: Rule) -> Verdict:
+            seen.append(file.farthest)
+            return judge(data, signatures, rule)
+
+        monkeypatch.setattr(quorum, "judge", noting)
+        open_bundle(io.BufferedReader(file), Trust(key.with_suffix(".allowed")))
+    (farthest,) = seen
     assert 0 < farthest <= head_bytes(bundle)
 
 
 def test_a_bundle_of_a_stranger_is_given_up_without_its_payload(bundle: Path, tmp_path: Path) -> None:
     stranger = small_bundle.make_key(tmp_path / "stranger")
-    with counted(bundle) as stream, pytest.raises(IntegrityError):
-        open_bundle(stream, Trust(stranger.with_suffix(".allowed")))
-    assert 0 < OPEN[-1].farthest <= head_bytes(bundle)
+    with CountedFile(str(bundle)) as file, pytest.raises(IntegrityError):
+        open_bundle(io.BufferedReader(file), Trust(stranger.with_suffix(".allowed")))
+    assert 0 < file.farthest <= head_bytes(bundle)
 
 
 def test_every_byte_is_read_once(bundle: Path, key: Path) -> None:
-    with counted(bundle) as stream:
-        verified = open_bundle(stream, Trust(key.with_suffix(".allowed")))
+    with CountedFile(str(bundle)) as file:
+        verified = open_bundle(io.BufferedReader(file), Trust(key.with_suffix(".allowed")))
         copy_payload(verified, lambda _: Discard())
-    assert OPEN[-1].total == bundle.stat().st_size
+    assert file.total == bundle.stat().st_size
