@@ -21,9 +21,11 @@ LIBRARIES = ("libbz2-dev", "libffi-dev", "liblzma-dev", "libsqlite3-dev", "libss
 COMPILER = ("gcc", "libc6-dev", "make")
 
 # Not `make install`: it compiles the library's bytecode three times over, which whoever unpacks it does for himself.
-# With docstrings: torch does not import without them.
+# With docstrings: torch does not import without them. /dev/shm is where configure tries semaphores, which numba needs.
 BUILD = """
 set -eu
+mkdir -p /dev/shm
+mount -t tmpfs tmpfs /dev/shm
 cd /source
 ./configure --prefix=/usr/local --with-ensurepip=no --disable-test-modules \
     OPT='-DNDEBUG -g0 -O2 -fwrapv -Wall'
