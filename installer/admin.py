@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from checksums import process
@@ -24,16 +25,18 @@ def environment(places: Places, host: Mapping[str, str] = os.environ) -> dict[st
     return {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(places.data), **kept, **places.environment()}
 
 
-def ask(places: Places, *words: str, timeout_s: float = 120) -> dict[str, Any]:
-    """Run an admin command with --json and return its answer.
+def ask(places: Places, *words: str, timeout_s: float = 120, release: Path | None = None) -> dict[str, Any]:
+    """Run an admin command with --json and return its answer; `release` is the folder of another than the current one.
 
     Raises:
         FerryError: it failed; message and hint are the command's own.
     """
     user = None if places.is_user else USER
+    folder = release or places.current
     done = process.run(
-        [places.python, "-m", MODULE, *words, "--json"],
-        cwd=places.app, env=environment(places), timeout_s=timeout_s, check=False, user=user, group=user,
+        [folder / "venv" / "bin" / "python", "-m", MODULE, *words, "--json"],
+        cwd=folder / "app", env=environment(places) | {"FERRY_RELEASE": str(folder)},
+        timeout_s=timeout_s, check=False, user=user, group=user,
     )  # fmt: skip
     try:
         found = json.loads(done.stdout)

@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from checksums.errors import FerryError, HealthError, UsageError
-from installer import admin, files, installed, inventory, network, present, settings, starting, uninstall
-from installer.cli_common import as_json, as_path, dry_run, installation, need_rights, report
+from installer import admin, files, installed, inventory, network, present, settings, starting, transaction, uninstall
+from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
+from installer.cli_release import recover_command, rollback_command, upgrade_command
 from installer.cli_trust import trust_group
 from installer.host import host_of
 from installer.install import Outcome, Request
@@ -51,6 +52,7 @@ def cli(context: click.Context, prefix: Path) -> None:
 @click.option("--accept-license", is_flag=True)
 @click.option("--yes", is_flag=True)
 @click.option("--host-python", is_flag=True)
+@deadline
 @dry_run
 @as_json
 @click.pass_obj
@@ -66,6 +68,7 @@ def install(
     accept_license: bool,
     yes: bool,
     host_python: bool,
+    deadline_s: float | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -77,7 +80,9 @@ def install(
     python = Path(sys.executable).resolve()
     places = places_of(prefix, user_mode)
     trust = Trust(allowed_signers, insecure_unsigned, settings.threshold_of(places, threshold))
-    request = Request(bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python, accept_signers)
+    request = Request(
+        bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python, accept_signers, deadline_s
+    )
     outcome = install_bundle(request, Lines(), present.note)
     report(_outcome_object(outcome), present.outcome(outcome, places, dry_run), as_json)
 
@@ -102,6 +107,7 @@ def start(prefix: Path, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         present.note(f"would start Ferry {current.version}, and wait until it can answer")
     else:
+        transaction.recover(places, Lines())
         _started(places)
     _report_status(places, current, as_json)
 
@@ -175,7 +181,8 @@ def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_js
     report({"release": current.release, "paths": [str(path) for path in paths]}, text, as_json)
 
 
-cli.add_command(trust_group)
+for _command in (trust_group, upgrade_command, rollback_command, recover_command):
+    cli.add_command(_command)
 
 
 def _handed_on(name: str, text: str) -> None:

@@ -14,6 +14,13 @@ from installer.state import State
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+deadline = click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="How long the release may take until it has answered; by default as long as its weights need.",
+)
 as_path = click.Path(path_type=Path)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from checksums.errors import HealthError
 from installer.progress import Progress
 
-PAUSE_S = 0.5
+PAUSE_S = 0.1
 # A slow disk reads weights at 20 MB/s; importing torch and a first token take their time on top.
 BASE_S, BYTES_PER_S = 180, 20_000_000
 # No proxy: what is asked is on this machine.

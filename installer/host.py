@@ -28,9 +28,6 @@ class Host(Protocol):
     def last_lines(self) -> str:
         """Return the end of what both wrote."""
 
-    def remove(self, purge: bool, /) -> None:
-        """Take away what `prepare` made; with `purge` the users too."""
-
 
 def host_of(places: Places) -> Host:
     """Return the host of an installation."""

@@ -1,16 +1,15 @@
 """The whole way of a bundle onto this server: a `Request` comes in, an `Outcome` goes out, or everything is as before.
 
-Verify, examine, unpack while hashing, environment, settings, users and units, switch, start, health, record. Each
-change pushes its way back on one stack; only a release that has answered a real question stays.
+Verify, examine, unpack while hashing, environment, then the switch. All of it is one transaction: only a release that
+has answered a real question stays.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from checksums.errors import FerryError, HealthError, IntegrityError, UsageError
+from checksums.errors import FerryError, IntegrityError, UsageError
 from checksums.manifest import File
 from installer import (
     admin,
@@ -23,13 +22,12 @@ from installer import (
     release,
     rotation,
     settings,
-    starting,
     state,
     status,
-    wrapper,
+    switch,
+    transaction,
 )
 from installer.files import Changes
-from installer.host import Host, host_of
 from installer.places import Places
 from installer.progress import Progress
 from installer.rotation import Rotation
@@ -37,8 +35,6 @@ from installer.state import State
 from installer.verify import Discard, Trust, VerifiedBundle, copy_payload, open_bundle, open_file
 
 ACCOUNT = "admin"
-# A short answer, on a slow machine.
-SELFTEST_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Request:
     """What the operator asked for; `python` is the interpreter to build on, `ask` a question to the terminal.
 
     `bundle` is one file, or parts of one in any order. With `is_host_python` an interpreter that the bundle carries is
-    left alone: the operator named one.
+    left alone: the operator named one. `deadline_s` is how long the release may take until it has answered.
     """
 
     bundle: Sequence[Path]
@@ -59,6 +55,7 @@ class Request:
     ask: Callable[[str], bool] | None = None
     is_host_python: bool = False
     accept_signers: str | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +103,8 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
         progress.step("verifying the signed head of the bundle")
         bundle = open_bundle(stream, request.trust)
         rotation.demand_digest(bundle, request.accept_signers)
+        if not request.dry_run:
+            transaction.recover(request.places, progress)
         plan = make_plan(bundle, request)
         if plan.is_same:
             return _keep(bundle, request, plan)
@@ -134,11 +133,11 @@ def make_plan(bundle: VerifiedBundle, request: Request) -> Plan:
     name, before = release.name_of(bundle), state.read(places)
     if before and before.mode != places.mode:
         raise UsageError(f"{places.prefix}: installed in {before.mode} mode", "use the same mode, or another --prefix")
-    if before and before.release != name and manifest.sequence <= before.sequence:
+    if before and name not in {before.release, before.newest} and manifest.sequence <= before.sequence:
         what = "older than" if manifest.sequence < before.sequence else "not the same as, but numbered like,"
         raise IntegrityError(
             f"sequence {manifest.sequence}: {what} what was installed here ({before.release})",
-            "get a newer bundle; a sequence never goes back",
+            "get a newer bundle; to go back to the release before: ferry rollback",
         )
     listen = settings.listen_of(places, request.listen)
     is_same = before is not None and before.release == name
@@ -208,46 +207,38 @@ def _carry_out(bundle: VerifiedBundle, request: Request, plan: Plan, progress: P
     places = request.places
     # The services read what is made here, whatever the operator's umask.
     os.umask(0o022)
-    with ExitStack() as made:
-        Changes(made).folder(places.prefix)
-        with _alone(places.prefix, made), made.pop_all() as undo:
-            if state.read(places) != plan.before:
-                raise FerryError(f"{places.prefix}: changed meanwhile", "try again")
-            outcome = _change(bundle, request, plan, Changes(undo), progress)
-            undo.pop_all()
-            # At a first install the operator has just said whom to trust.
-            ask = request.ask if plan.before else None
-            brought = rotation.offer(bundle, places, ask, request.accept_signers)
+    with transaction.begin(places, "upgrade" if plan.before else "install", progress) as changes:
+        if state.read(places) != plan.before:
+            raise FerryError(f"{places.prefix}: changed meanwhile", "try again")
+        outcome = _change(bundle, request, plan, changes, progress)
+    with lock.exclusive(places.prefix):
+        # At a first install the operator has just said whom to trust.
+        ask = request.ask if plan.before else None
+        brought = rotation.offer(bundle, places, ask, request.accept_signers)
     return replace(outcome, rotation=brought)
 
 
-@contextmanager
-def _alone(prefix: Path, made: ExitStack) -> Iterator[None]:
-    """Hold the lock; where another process does, the folder that we made for both is now that one's."""
-    try:
-        with lock.exclusive(prefix):
-            yield
-    except lock.Busy:
-        made.pop_all()
-        raise
-
-
 def _change(bundle: VerifiedBundle, request: Request, plan: Plan, changes: Changes, progress: Progress) -> Outcome:
-    places = request.places
-    changes.back(release.prune, places, _kept(plan.before))
+    places, before = request.places, plan.before
+    changes.undo("prune", switch.kept(before))
     with release.staging(places) as staging:
-        made = _lay_down(bundle, request, plan, staging, progress)
-    outcome = _switch(request, plan, made, changes, progress)
-    previous = plan.before.release if plan.before else None
-    manifest = bundle.manifest
+        made = _lay_down(bundle, request, plan, staging, changes, progress)
+    target = switch.Target(made, plan.listen, request.trust, request.deadline_s)
+    url = switch.switch(places, target, before, changes, progress)
+    user, password = (None, None) if before else _first_account(places)
     python = str(_python(bundle, request))
-    now = State(places.mode, plan.release, plan.version, manifest.sequence, python, previous)
+    previous, sequence = before.release if before else None, bundle.manifest.sequence
+    now = State(places.mode, plan.release, plan.version, sequence, python, previous, newest=plan.release)
     changes.file(places.state, state.render(now))
-    release.prune(places, _kept(now))
-    return outcome
+    changes.finish("prune", switch.kept(now))
+    return Outcome(
+        plan.release, plan.version, is_changed=True, listen=plan.listen, url=url, user=user, password=password
+    )
 
 
-def _lay_down(bundle: VerifiedBundle, request: Request, plan: Plan, staging: Path, progress: Progress) -> Path:
+def _lay_down(
+    bundle: VerifiedBundle, request: Request, plan: Plan, staging: Path, changes: Changes, progress: Progress
+) -> Path:
     """Put the release and its environment below the prefix; nothing that runs uses them yet."""
     places, manifest = request.places, bundle.manifest
     with progress.bar("unpacking and verifying", _payload_bytes(bundle)) as on_bytes:
@@ -261,39 +252,10 @@ def _lay_down(bundle: VerifiedBundle, request: Request, plan: Plan, staging: Pat
     final = places.release(plan.release)
     environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
     (target / "venv").symlink_to(Path("../../venvs", venv.name))
-    release.publish(places, staging, target, plan.release)
+    release.publish(places, staging, target, plan.release, changes)
     # From here on the new files may be relied upon: a power cut must not lose what `current` will point to.
     os.sync()
     return final
-
-
-def _switch(request: Request, plan: Plan, made: Path, changes: Changes, progress: Progress) -> Outcome:
-    """Let the release take over; the first one also gets the first account."""
-    places, host = request.places, host_of(request.places)
-    if plan.before and host.state() == "running":
-        changes.back(starting.start, places, host, progress)
-    host.prepare(made, changes)
-    settings.write(places, made, plan.listen, request.trust, changes)
-    wrapper.write(places, changes)
-    host.stop()
-    changes.link(places.current, f"{places.releases.name}/{plan.release}")
-    changes.back(host.stop)
-    url = _prove(places, host, progress)
-    user, password = (None, None) if plan.before else _first_account(places)
-    return Outcome(
-        plan.release, plan.version, is_changed=True, listen=plan.listen, url=url, user=user, password=password
-    )
-
-
-def _prove(places: Places, host: Host, progress: Progress) -> str:
-    """Start the release and let it answer a question; return its address."""
-    try:
-        url = starting.start(places, host, progress)
-        progress.step("asking the model a question")
-        admin.ask(places, "selftest", timeout_s=SELFTEST_TIMEOUT_S)
-    except FerryError as error:
-        raise HealthError(f"the release was taken back: {error.message}", error.hint) from error
-    return url
 
 
 def _first_account(places: Places) -> tuple[str | None, str | None]:
@@ -302,8 +264,3 @@ def _first_account(places: Places) -> tuple[str | None, str | None]:
         return None, None
     made = admin.ask(places, "user", "add", ACCOUNT, "--role", "administrator")
     return str(made["user"]), str(made["password"])
-
-
-def _kept(current: State | None) -> set[str]:
-    """Return the releases that stay: the one that runs and the one before it."""
-    return {name for name in (current.release, current.previous) if name} if current else set()

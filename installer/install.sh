@@ -20,6 +20,7 @@ Parts (….tar.001, ….tar.002, …) may be named in any order; those beside a 
   --threshold N           how many of these keys must sign, at the first install (1); afterwards ferry.toml decides
   --accept-signers DIGEST take the list of keys that the bundle brings, if it is the one with this sha256:DIGEST
   --insecure-unsigned     take a bundle that nobody signed
+  --deadline SECONDS      how long the release may take until it has answered (as long as its weights need)
   --accept-license        accept the model's licence where it restricts the use
   --yes                   ask nothing (does not confirm a key)
   --dry-run               verify, print the plan and change nothing
@@ -398,7 +399,7 @@ find_python() {
         "${carried:+leave --python out: the bundle carries one; or }install Python $wanted, or name one: --python PATH"
 }
 
-json='' bundle='' parts='' parts_list='' reading='' prefix='' python='' user_mode='' listen='' list='' threshold='' accept_signers='' unsigned='' license='' yes='' dry_run=''
+json='' bundle='' parts='' parts_list='' reading='' prefix='' python='' user_mode='' listen='' list='' threshold='' accept_signers='' deadline='' unsigned='' license='' yes='' dry_run=''
 for word in "$@"; do [ "$word" != --json ] || json=yes; done
 left=$#
 while [ "$left" -gt 0 ]; do
@@ -411,7 +412,7 @@ while [ "$left" -gt 0 ]; do
         left=$((left + 2))
         continue
         ;;
-    --prefix | --python | --listen | --allowed-signers | --threshold | --accept-signers)
+    --prefix | --python | --listen | --allowed-signers | --threshold | --accept-signers | --deadline)
         [ "$left" -gt 0 ] || fail 2 "$1 needs a value" "see: sh install.sh --help"
         case $1 in
         --prefix)
@@ -426,6 +427,10 @@ while [ "$left" -gt 0 ]; do
             threshold=$2
             ;;
         --accept-signers) accept_signers=$2 ;;
+        --deadline)
+            case $2 in [1-9] | [1-9][0-9] | [1-9][0-9][0-9] | [1-9][0-9][0-9][0-9]) ;; *) fail 2 "--deadline $2: not a number of seconds, 1 to 9999" "for example: --deadline 120" ;; esac
+            deadline=$2
+            ;;
         esac
         shift
         left=$((left - 1))
@@ -487,6 +492,7 @@ set -- "$interpreter" -I -B "$work/install.pyz" --prefix "$prefix" install "$@"
 [ -z "$list" ] || set -- "$@" --allowed-signers "$list"
 [ -z "$threshold" ] || set -- "$@" --threshold "$threshold"
 [ -z "$accept_signers" ] || set -- "$@" --accept-signers "$accept_signers"
+[ -z "$deadline" ] || set -- "$@" --deadline "$deadline"
 [ -z "$unsigned" ] || set -- "$@" --insecure-unsigned
 [ -z "$license" ] || set -- "$@" --accept-license
 [ -z "$yes" ] || set -- "$@" --yes

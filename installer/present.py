@@ -59,7 +59,9 @@ def status(found: Status, places: Places) -> str:
     """Return the state in a few lines."""
     ready = "" if found.state != "running" or not found.url else ", ready" if found.ready else ", not ready yet"
     lines = [f"release {found.release}", f"state   {found.state}{ready}"]
-    lines.append(f"address {found.url}" if found.url else f"address unknown: {found.problem}")
+    lines.append(f"address {found.url or 'unknown'}")
+    if found.problem:
+        lines.append(f"note    {found.problem}")
     if found.state == "failed":
         logs = f"the files in {places.log}" if places.is_user else "journalctl -u ferry -u ferry-engine"
         lines.append(f"see     {logs}; to try again: ferry start")

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,8 @@ class Processes:
 
     def stop(self) -> None:
         """End both: they are asked, and killed when they do not end."""
-        records = [record for name in NAMES if (record := self._record(name))]
+        recorded = [record for name in NAMES if (record := self._record(name))]
+        records = list(dict.fromkeys([*recorded, *self._strays()]))
         for record in records:
             _signal([record.pid] if _is_alive(record) else _members(record), signal.SIGTERM)
         _wait(records, TERM_TIMEOUT_S)
@@ -94,9 +96,6 @@ class Processes:
     def last_lines(self) -> str:
         """Return the end of both logs."""
         return "\n".join(line for name in NAMES for line in self._log_lines(name))
-
-    def remove(self, _purge: bool, /) -> None:
-        """Nothing is outside the prefix."""
 
     def _start_engine(self, progress: Progress) -> None:
         wanted = process.run(
@@ -135,6 +134,15 @@ class Processes:
     def _environment(self) -> dict[str, str]:
         return admin.environment(self.places)
 
+    def _strays(self) -> Iterator[Record]:
+        """Yield what runs and stands in no file: whoever started it was killed before it could write that down."""
+        wanted = [" ".join(self._command(name)).encode() for name in NAMES]
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and any(words in _command_line(entry) for words in wanted):
+                stat = _stat(int(entry.name))
+                if stat and stat.session == int(entry.name):
+                    yield Record(stat.session, stat.started)
+
     def _file(self, name: str) -> Path:
         return self.places.run / f"{name}.pid"
 
@@ -153,6 +161,13 @@ class Processes:
         except OSError:
             return []
         return [f"{name}: {line}" for line in lines[-LOG_LINES:]]
+
+
+def _command_line(entry: Path) -> bytes:
+    try:
+        return (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return b""
 
 
 def _stat(pid: int) -> Stat | None:

@@ -18,6 +18,7 @@ from checksums.hashing import OnBytes, Sink, copy_hashing, sha256_file
 from checksums.layout import INTERPRETER_FOLDER
 from checksums.manifest import File
 from checksums.new_file import NewFile
+from installer.files import Changes
 from installer.places import Places
 from installer.verify import Discard, VerifiedBundle, copy_payload
 
@@ -76,7 +77,7 @@ def unpack(bundle: VerifiedBundle, places: Places, folder: Path, base: Mapping[s
     return target
 
 
-def publish(places: Places, folder: Path, target: Path, name: str) -> Path:
+def publish(places: Places, folder: Path, target: Path, name: str, changes: Changes) -> Path:
     """Move the proved payload into the store and the release to its place; return that place."""
     for staged in sorted((folder / "objects").iterdir()):
         place = places.stored(staged.name)
@@ -84,10 +85,8 @@ def publish(places: Places, folder: Path, target: Path, name: str) -> Path:
         staged.replace(place)
     final = places.release(name)
     final.parent.mkdir(exist_ok=True)
-    # A killed install may have left it: it is replaced by its equal.
-    if final.exists():
-        shutil.rmtree(final)
-    target.rename(final)
+    # It may be there, from before a rollback: it is replaced by its equal.
+    changes.replace(target, final)
     return final
 
 

@@ -4,8 +4,8 @@ The first install writes both; later ones leave them alone. Python 3.10 reads no
 installer needs, each has one form that is understood, and install.sh understands the same.
 """
 
+import grp
 import re
-import shutil
 from pathlib import Path
 
 from checksums.errors import FerryError, HostError
@@ -75,6 +75,5 @@ def write(places: Places, release: Path, listen: str, trust: Trust, changes: Cha
     default = (release / "app" / "service" / "ferry.toml").read_text(encoding="utf-8", errors="replace")
     text = render(default, listen, trust.threshold)
     # It may come to hold a password: only the service's group reads it.
-    changes.file(places.config, text.encode(), 0o640)
-    if not places.is_user:
-        shutil.chown(places.config, "root", GROUP)
+    owner = None if places.is_user else (0, grp.getgrnam(GROUP).gr_gid)
+    changes.file(places.config, text.encode(), 0o640, owner)

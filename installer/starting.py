@@ -7,8 +7,8 @@ from installer.places import Places
 from installer.progress import Progress
 
 
-def start(places: Places, host: Host, progress: Progress) -> str:
-    """Start the web and the engine; return the address when both are ready.
+def start(places: Places, host: Host, progress: Progress, deadline_s: float | None = None) -> str:
+    """Start the web and the engine; return the address when both are ready, within `deadline_s` or what is usual.
 
     Raises:
         FerryError: the settings cannot be used, or something else listens at their address; nothing was started.
@@ -18,7 +18,7 @@ def start(places: Places, host: Host, progress: Progress) -> str:
     try:
         host.start(progress)
         model_bytes = sum(path.stat().st_size for path in (places.current / "model").iterdir())
-        health.wait(url, health.deadline_s(model_bytes), lambda: host.state() == "failed", progress)
+        health.wait(url, deadline_s or health.deadline_s(model_bytes), lambda: host.state() == "failed", progress)
     except FerryError as error:
         raise HealthError(f"{error.message}\n{host.last_lines()}".rstrip(), error.hint) from error
     return url

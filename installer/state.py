@@ -15,7 +15,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class State:
-    """What is installed; `python` is the interpreter that the release's environment was made from."""
+    """What is installed; `python` is the interpreter that the release's environment was made from.
+
+    `sequence` is the highest that was ever taken, and `newest` the release that had it: after a rollback not the one
+    that runs.
+    """
 
     mode: str
     release: str
@@ -23,6 +27,7 @@ class State:
     sequence: int
     python: str
     previous: str | None = None
+    newest: str | None = None
     format: int = FORMAT
 
 
@@ -34,10 +39,11 @@ def read(places: Places) -> State | None:
     """
     try:
         raw: dict[str, Any] = json.loads(places.state.read_bytes())
-        return State(**raw)
+        # A newer Ferry may have written more, before it was rolled back.
+        return State(**{name: value for name, value in raw.items() if name in State.__dataclass_fields__})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise FerryError(
             f"{places.state}: damaged: {error}", "restore it from a backup, or install into another --prefix"
         ) from error

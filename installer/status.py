@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from checksums.errors import FerryError
-from installer import admin, health
+from installer import admin, health, transaction
 from installer.host import host_of
 from installer.places import Places
 from installer.state import State
@@ -26,6 +26,8 @@ def status(places: Places, installed: State) -> Status:
     """Ask systemd or the processes, and then the service itself."""
     running = host_of(places).state()
     url, problem = _address(places)
+    if transaction.is_pending(places):
+        problem = "a change is under way, or was interrupted; to take it back: ferry recover"
     ready = running == "running" and url is not None and health.is_ready(url)
     return Status(installed.release, installed.version, running, url, ready, problem)
 

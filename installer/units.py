@@ -10,16 +10,17 @@ from pathlib import Path
 from checksums import process
 from checksums.errors import HealthError
 from checksums.process import ProcessError
-from installer import files
 from installer.files import Changes
 from installer.places import Places
 from installer.progress import Progress
 
 UNITS = ("ferry.service", "ferry-engine.service")
 USERS = ("ferry", "ferry-engine")
+# At boot, before the service: takes back what a power cut broke off.
+RECOVERY = "ferry-recover.service"
 SYSTEM = Path("/etc/systemd/system")
 TMPFILES = Path("/etc/tmpfiles.d/ferry.conf")
-FILES = (*(SYSTEM / unit for unit in UNITS), TMPFILES)
+FILES = (*(SYSTEM / unit for unit in (*UNITS, RECOVERY)), TMPFILES)
 START_TIMEOUT_S = 120
 JOURNAL_LINES = 30
 
@@ -57,20 +58,20 @@ class Units:
     def prepare(self, release: Path, changes: Changes, /) -> None:
         """Make users, folders and units; what was not there before is on the way back."""
         templates = release / "app" / "systemd"
-        changes.back(_remove_users, [user for user in USERS if not _exists("passwd", user)])
+        changes.undo("remove-users", [user for user in USERS if not _exists("passwd", user)])
         process.run(["systemd-sysusers", templates / "ferry.sysusers.conf"])
         for folder in (self.places.data, self.places.log, self.places.cache, self.places.run):
             changes.will_make(folder)
         changes.file(TMPFILES, (templates / "ferry.tmpfiles.conf").read_bytes())
         process.run(["systemd-tmpfiles", "--create", TMPFILES])
-        changes.back(_systemctl, "daemon-reload")
-        for unit in UNITS:
+        changes.undo("daemon-reload")
+        for unit in (*UNITS, RECOVERY):
             text = render((templates / unit).read_text(), self.places)
             changes.file(SYSTEM / unit, text.encode())
         if not _is_enabled():
-            changes.back(_systemctl, "disable", "--quiet", UNITS[0])
-        _systemctl("daemon-reload")
-        _systemctl("enable", "--quiet", UNITS[0])
+            changes.undo("disable")
+        reload()
+        _systemctl("enable", "--quiet", UNITS[0], RECOVERY)
 
     def start(self, progress: Progress) -> None:
         """Start the web, which pulls the engine in; returns when the web serves."""
@@ -103,15 +104,15 @@ class Units:
         ]
         return process.run(argv, check=False).text
 
-    def remove(self, purge: bool, /) -> None:
-        """Disable and remove the units; with `purge` the users too."""
-        _systemctl("disable", "--quiet", UNITS[0], check=False)
-        for path in (*FILES, self.places.run):
-            files.remove(path)
-        _systemctl("daemon-reload", check=False)
-        _systemctl("reset-failed", *UNITS, check=False)
-        if purge:
-            _remove_users(USERS)
+
+def reload() -> None:
+    """Let systemd read the units again."""
+    _systemctl("daemon-reload", check=False)
+
+
+def disable() -> None:
+    """Let systemd start nothing of ours at boot."""
+    _systemctl("disable", "--quiet", UNITS[0], RECOVERY, check=False)
 
 
 def _systemctl(*words: str, check: bool = True) -> None:
@@ -126,7 +127,8 @@ def _exists(database: str, name: str) -> bool:
     return process.run(["getent", database, name], check=False).returncode == 0
 
 
-def _remove_users(users: Sequence[str]) -> None:
+def remove_users(users: Sequence[str]) -> None:
+    """Remove system users with their groups, where they are."""
     for user in reversed(users):
         if _exists("passwd", user):
             process.run(["userdel", user], check=False)

@@ -40,6 +40,7 @@ class Recipe:
     version: str = "1.0.0"
     sequence: int = 1
     behaviour: str = "good"
+    schema: str = "1"
     license: str = "Apache-2.0"
     python: str = PYTHON
     glibc: str = "2.17"
@@ -121,6 +122,7 @@ def _files(recipe: Recipe) -> dict[str, bytes]:
         INSTALLER: recipe.installer or (installer() if recipe.is_installable else b"raise SystemExit(0)\n"),
         "licenses/model/LICENSE": b"Do as you like.\n",
         "payload/app/service/behaviour": recipe.behaviour.encode(),
+        "payload/app/service/schema": recipe.schema.encode(),
         "payload/app/service/engine.py": (APP / "fake_engine.py").read_bytes(),
         "payload/app/service/ferry.toml": (ROOT / "service" / "ferry.toml").read_bytes(),
         "payload/app/service/web/__main__.py": (APP / "fake_web.py").read_bytes(),

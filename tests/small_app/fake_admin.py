@@ -4,9 +4,13 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 behaviour = (Path(__file__).parents[1] / "behaviour").read_text()
+schema = (Path(__file__).parents[1] / "schema").read_text()
+there = Path(os.environ["FERRY_DATA"], "schema")
+colours = there.with_name("colours")
 accounts = Path(os.environ["FERRY_DATA"], "accounts")
 words = [word for word in sys.argv[1:] if word != "--json"]
 
@@ -24,7 +28,18 @@ if words[0] == "config":
     listen = re.search(r'^listen = "(.*)"', Path(os.environ["FERRY_CONFIG"]).read_text(), re.MULTILINE)
     assert listen
     answer({"url": f"http://{listen[1]}".replace("0.0.0.0", "127.0.0.1"), "listen": listen[1], "engine_url": ""})
+if words[0] == "revision":
+    answer({"database": there.read_text() if there.exists() else "", "release": schema})
+if words[:2] == ["migrate", "--to"]:
+    losses = [f"{len(colours.read_text())} colours"] if colours.exists() and words[2] < "2" else []
+    if "--dry-run" not in words:
+        there.write_text(words[2])
+        if losses:
+            colours.unlink()
+    answer({"from": schema, "to": words[2], "losses": losses})
 if words[0] == "selftest":
+    if behaviour == "answer never comes":
+        time.sleep(3600)
     if behaviour == "no answer":
         answer({"error": "the model gave no answer", "hint": "see the engine's log", "exit_code": 1}, 1)
     answer({"ok": True, "answer": "Paris.", "chunks": 5, "seconds": 0.1})

@@ -1,4 +1,7 @@
-"""The web of the small bundle: /healthz, and /readyz once the engine's socket takes connections."""
+"""The web of the small bundle: /healthz, and /readyz once the engine's socket takes connections.
+
+From schema 2 on it keeps colours, which an older release knows nothing of.
+"""
 
 import os
 import re
@@ -24,6 +27,14 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"{}" if good else b'{"ready": false, "reason": "the engine is away"}')
 
 
+data = Path(os.environ["FERRY_DATA"])
+schema = (Path(__file__).parents[1] / "schema").read_text()
+(data / "schema").write_text(schema)  # as the real one migrates its tables when it starts
+if schema >= "2" and not (data / "colours").exists():
+    (data / "colours").write_text("rgb")
+if behaviour == "spoils data":
+    (data / "accounts").write_text("nobody")
+    sys.exit("error: this web spoils what it finds")
 if behaviour == "web dies":
     sys.exit("error: this web cannot start")
 listen = re.search(r'^listen = "(.*):(\d+)"', Path(os.environ["FERRY_CONFIG"]).read_text(), re.MULTILINE)

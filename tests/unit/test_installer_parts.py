@@ -7,9 +7,8 @@ import platform
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from checksums.errors import FerryError, HostError, IntegrityError, UsageError
 from installer import (
     environment,
     health,
-    install,
     isolation,
     licence,
     lock,
@@ -30,11 +28,11 @@ from installer import (
     processes,
     settings,
     state,
+    transaction,
     units,
     wrapper,
 )
-from installer.files import Changes
-from installer.verify import Trust
+from installer.progress import Lines
 
 ROOT = places.places_of(None, is_user=False)
 USER = places.places_of(Path("/home/a b/ferry"), is_user=True)
@@ -58,7 +56,8 @@ def test_a_user_installation_is_below_its_prefix() -> None:
 
 
 def test_the_command_quotes_its_paths() -> None:
-    assert "'/home/a b/ferry/current/install.pyz' --prefix '/home/a b/ferry' \"$@\"" in wrapper.render(USER)
+    text = wrapper.render(USER)
+    assert "readlink -f '/home/a b/ferry/current'" in text and "--prefix '/home/a b/ferry' \"$@\"" in text
 
 
 def test_the_default_settings_get_the_address_and_nothing_else() -> None:
@@ -197,38 +196,6 @@ def test_a_port_that_somebody_holds_is_busy() -> None:
     assert network.why_busy(address) == ""
 
 
-def test_changes_are_taken_back_in_reverse(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    kept.write_text("before")
-    kept.chmod(0o640)
-    (tmp_path / "link").symlink_to("old")
-    undo = ExitStack()
-    changes = Changes(undo)
-    changes.file(kept, b"after", 0o644)
-    changes.file(tmp_path / "new" / "deep" / "file", b"x")
-    changes.link(tmp_path / "link", "new")
-    changes.will_make(tmp_path / "made")
-    (tmp_path / "made").mkdir()
-    assert kept.read_text() == "after" and (tmp_path / "link").readlink() == Path("new")
-    undo.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "link"]
-    assert kept.read_text() == "before" and kept.stat().st_mode & 0o777 == 0o640
-    assert (tmp_path / "link").readlink() == Path("old")
-
-
-def test_a_step_that_cannot_be_undone_does_not_stop_the_others(tmp_path: Path) -> None:
-    undo = ExitStack()
-    changes = Changes(undo)
-    changes.folder(tmp_path / "folder")
-
-    def fail() -> None:
-        raise OSError("no")
-
-    changes.back(fail)
-    undo.close()
-    assert not (tmp_path / "folder").exists()
-
-
 def test_two_changes_at_once_are_not_possible(tmp_path: Path) -> None:
     said = pytest.raises(FerryError, match=f"process {os.getpid()} is changing it")
     with lock.exclusive(tmp_path), said, lock.exclusive(tmp_path):
@@ -244,10 +211,10 @@ def test_a_folder_that_was_removed_while_one_waited_is_not_worked_in(
     folder.mkdir()
     taken = lock._take
 
-    def late(descriptor: int, prefix: Path) -> None:
+    def late(descriptor: int, prefix: Path, waits: bool) -> None:
         shutil.rmtree(prefix)
         prefix.mkdir()
-        taken(descriptor, prefix)
+        taken(descriptor, prefix, waits)
 
     monkeypatch.setattr(lock, "_take", late)
     with pytest.raises(lock.Busy, match="removed meanwhile"), lock.exclusive(folder):
@@ -257,7 +224,6 @@ def test_a_folder_that_was_removed_while_one_waited_is_not_worked_in(
 def test_a_prefix_that_another_install_took_over_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both found none, this one made it, the other one was quicker with the lock."""
     there = places.places_of(tmp_path / "above" / "prefix", is_user=True)
-    request = install.Request([tmp_path / "b.tar"], there, Trust(None), Path(sys.executable))
 
     @contextmanager
     def quicker(prefix: Path) -> Iterator[None]:
@@ -266,9 +232,8 @@ def test_a_prefix_that_another_install_took_over_is_left_to_it(tmp_path: Path, m
         yield
 
     monkeypatch.setattr(lock, "exclusive", quicker)
-    monkeypatch.setattr(os, "umask", lambda _: 0)
-    with pytest.raises(lock.Busy):
-        install._carry_out(None, request, None, None)  # type: ignore[arg-type]
+    with pytest.raises(lock.Busy), transaction.begin(there, "install", Lines()):
+        pass
     assert (there.prefix / "theirs").read_text() == "kept"
 
 
