@@ -40,11 +40,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Rule:
-    """Whose signatures count, how many distinct keys it takes, and when the bundle says it was made (14 digits)."""
+    """Whose signatures count, how many distinct keys it takes, and when the bundle says it was made (14 digits).
+
+    `namespace` is what they must have signed for.
+    """
 
     allowed_signers: Path
     threshold: int = 1
     created: str = ""
+    namespace: str = NAMESPACE
 
 
 def now() -> str:
@@ -83,7 +87,7 @@ def judge(data: bytes, armoured: Mapping[str, bytes], rule: Rule) -> Verdict:
         UsageError: the list cannot be read, or is none.
         HostError: this host's OpenSSH cannot read the list.
     """
-    made = {name: signature.match(data, text, name) for name, text in armoured.items()}
+    made = {name: signature.match(data, text, name, rule.namespace) for name, text in armoured.items()}
     text = signers.plain(read_list(rule.allowed_signers, "give the signer's list: --allowed-signers FILE"))
     signers.demand_lines(text, str(rule.allowed_signers))
     counted: list[str] = []
@@ -107,7 +111,7 @@ def _asked(data: bytes, armoured: bytes, text: bytes, rule: Rule) -> str | None:
     with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
         Path(folder, "list").write_bytes(text)
         Path(folder, "signature").write_bytes(armoured)
-        argv = ["ssh-keygen", "-Y", "verify", "-f", "list", "-I", PRINCIPAL, "-n", NAMESPACE, "-s", "signature"]
+        argv = ["ssh-keygen", "-Y", "verify", "-f", "list", "-I", PRINCIPAL, "-n", rule.namespace, "-s", "signature"]
         at = ["-O", f"verify-time={rule.created}"] if rule.created > now() else []
         environment = {**os.environ, "TZ": "UTC0", "LC_ALL": "C"}
         done = process.run([*argv, *at], input_bytes=data, check=False, cwd=Path(folder), env=environment)

@@ -1,7 +1,8 @@
-"""SSH signatures over SHA256SUMS: made and matched by the host's own ssh-keygen. Whom to believe is quorum.py's.
+"""SSH signatures over SHA256SUMS, of a bundle or a backup: made and matched by the host's own ssh-keygen.
 
-ssh-keygen reads the first signature block of a file, ignores what follows and forgives some white space; a bundle's
-signature must be in canonical form, so that there is one way to write it. Format: OpenSSH, PROTOCOL.sshsig.
+Whom to believe is quorum.py's. ssh-keygen reads the first signature block of a file, ignores what follows and forgives
+some white space; a signature must be in canonical form, so that there is one way to write it. Format: OpenSSH,
+PROTOCOL.sshsig.
 """
 
 import base64
@@ -31,23 +32,24 @@ class Signature:
     fingerprint: str
 
 
-def parse(armoured: bytes, name: str = "the signature") -> Signature:
+def parse(armoured: bytes, name: str = "the signature", namespace: str = NAMESPACE) -> Signature:
     """Read an armoured SSHSIG.
 
     Raises:
-        IntegrityError: it is no SSHSIG, is not for bundles, or is not written in the canonical way.
+        IntegrityError: it is no SSHSIG, is for another namespace, or is not written in the canonical way.
     """
     try:
         text = armoured.decode("ascii")
         blob = base64.b64decode("".join(text.removeprefix(BEGIN).removesuffix(END).split("\n")), validate=True)
         if len(armoured) > MAX_SIGNATURE_BYTES or armour(blob) != armoured or not blob.startswith(PREAMBLE):
             raise ValueError
-        key, namespace, reserved, _hash, _signature = strings(blob[len(PREAMBLE) :])
+        key, signed_for, reserved, _hash, _signature = strings(blob[len(PREAMBLE) :])
         kind = _kind(key)
     except (ValueError, binascii.Error, struct.error) as error:
         raise IntegrityError(f"{name}: not an SSH signature in canonical form", "copy the bundle again") from error
-    if namespace != NAMESPACE.encode() or reserved:
-        raise IntegrityError(f"{name}: signed for something else than a bundle", f"sign with: -n {NAMESPACE}")
+    if signed_for != namespace.encode() or reserved:
+        what = namespace.removeprefix("ferry-")
+        raise IntegrityError(f"{name}: signed for something else than a {what}", f"sign with: -n {namespace}")
     return Signature(key, kind, fingerprint(key))
 
 
@@ -64,17 +66,17 @@ def armour(blob: bytes) -> bytes:
     return (BEGIN + "".join(lines) + END).encode()
 
 
-def sign(data: bytes, key: Path) -> bytes:
+def sign(data: bytes, key: Path, namespace: str = NAMESPACE) -> bytes:
     """Sign with a private key file, or a public one whose private half an ssh-agent or a security key holds.
 
     Raises:
         UsageError: there is no such key, it is a certificate, or ssh-keygen cannot sign with it.
     """
     demand_file(key)
-    done = process.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE], input_bytes=data, check=False)
+    done = process.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", namespace], input_bytes=data, check=False)
     if done.returncode != 0:
         raise UsageError(f"{key}: cannot sign: {done.stderr.decode(errors='replace').strip()}", "check the key")
-    if "-cert-" in parse(done.stdout, str(key)).kind:
+    if "-cert-" in parse(done.stdout, str(key), namespace).kind:
         raise UsageError(f"{key}: is a certificate, and servers count keys", "name the key itself")
     return done.stdout
 
@@ -112,24 +114,24 @@ def allowed_signers_line(key: Path) -> str:
     return line_of(parse(sign(b"", key), str(key)))
 
 
-def line_of(made: Signature, valid_before: str = "") -> str:
+def line_of(made: Signature, valid_before: str = "", namespace: str = NAMESPACE) -> str:
     """Return the line of an allowed_signers file that trusts the key of a signature."""
     until = f',valid-before="{valid_before}"' if valid_before else ""
     text = base64.b64encode(made.public_key).decode()
-    return f'{PRINCIPAL} namespaces="{NAMESPACE}"{until} {made.kind} {text}\n'
+    return f'{PRINCIPAL} namespaces="{namespace}"{until} {made.kind} {text}\n'
 
 
-def match(data: bytes, armoured: bytes, name: str = "the signature") -> Signature:
+def match(data: bytes, armoured: bytes, name: str = "the signature", namespace: str = NAMESPACE) -> Signature:
     """Return a signature that is over `data`, whoever made it; its fingerprint is then as ssh-keygen says it.
 
     Raises:
         IntegrityError: it is not canonical, or not over these bytes.
     """
-    signature = parse(armoured, name)
+    signature = parse(armoured, name, namespace)
     with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
         file = Path(folder, "signature")
         file.write_bytes(armoured)
-        argv = ["ssh-keygen", "-Y", "check-novalidate", "-n", NAMESPACE, "-s", str(file)]
+        argv = ["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", str(file)]
         done = process.run(argv, input_bytes=data, check=False)
     if done.returncode != 0:
         raise IntegrityError(f"{name} does not match: the list of digests was changed", "copy the bundle again")

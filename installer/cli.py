@@ -13,6 +13,7 @@ import click
 
 from checksums.errors import FerryError, HealthError, UsageError
 from installer import admin, files, installed, inventory, network, present, settings, starting, transaction, uninstall
+from installer.cli_backup import backup_command, restore_command
 from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
 from installer.cli_release import recover_command, rollback_command, upgrade_command
 from installer.cli_trust import trust_group
@@ -181,7 +182,7 @@ def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_js
     report({"release": current.release, "paths": [str(path) for path in paths]}, text, as_json)
 
 
-for _command in (trust_group, upgrade_command, rollback_command, recover_command):
+for _command in (trust_group, upgrade_command, rollback_command, recover_command, backup_command, restore_command):
     cli.add_command(_command)
 
 

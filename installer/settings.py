@@ -38,8 +38,17 @@ def threshold_of(places: Places, wanted: int | None) -> int:
     """
     if not places.config.is_file():
         return wanted or 1
+    return threshold_in(places.config.read_bytes(), str(places.config))
+
+
+def threshold_in(data: bytes, name: str) -> int:
+    """Return how many trusted keys the text of a ferry.toml asks for.
+
+    Raises:
+        HostError: it mentions a threshold in a form that cannot be relied upon.
+    """
     mentions, values, is_trust = 0, [], False
-    for line in places.config.read_bytes().decode(errors="replace").split("\n"):
+    for line in data.decode(errors="replace").split("\n"):
         is_trust = (not is_trust and bool(TRUST_SECTION.match(line))) if ANY_SECTION.match(line) else is_trust
         mentions += bool(MENTION.match(line)) and not PROMPT.match(line)
         if is_trust and (found := THRESHOLD_LINE.match(line)):
@@ -48,7 +57,7 @@ def threshold_of(places: Places, wanted: int | None) -> int:
         return 1
     if mentions != 1 or len(values) != 1 or not 1 <= values[0] <= MAX_THRESHOLD:
         raise HostError(
-            f"{places.config}: cannot tell the threshold of [trust]",
+            f"{name}: cannot tell the threshold of [trust]",
             f"write it once, on a line of its own below [trust], from 1 to {MAX_THRESHOLD}: threshold = 2",
         )
     return values[0]

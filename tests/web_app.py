@@ -15,7 +15,7 @@ from web_process import PASSWORD, csrf_of, log_in_form, make_environment
 
 from service import config as configuration
 from service.paths import Paths
-from service.web import accounts, database, keys
+from service.web import accounts, database, keys, revisions
 from service.web.app import create_app
 from service.web.database import Database
 from service.web.engine_client import EngineClient
@@ -64,7 +64,7 @@ def web_app(folder: Path, settings: str = "") -> Iterator[WebApp]:
     paths = Paths.from_environment(make_environment(folder, settings))
     config = configuration.load(paths.config)
     store = Database(database.url_of("", paths.data))
-    database.migrate(store, paths.data)
+    revisions.migrate(store, paths.data)
     with fake_engine.running(paths.socket) as engine:
         client = EngineClient(config, paths.socket)
         yield WebApp(create_app(paths, config, client), paths, store, engine)

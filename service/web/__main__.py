@@ -11,10 +11,11 @@ import sys
 from service import config as configuration
 from service.config import ConfigError
 from service.paths import Paths, PathsError
-from service.web import HIDDEN_NOTIFY_SOCKET, database
+from service.web import HIDDEN_NOTIFY_SOCKET, database, revisions
 from service.web.database import Database
+from service.web.errors import AdminError
 
-# Settings that cannot be used do not mend themselves: the unit does not restart after this status.
+# Settings or tables that cannot be used do not mend themselves: the unit does not restart after this status.
 EXIT_USAGE = 2
 
 
@@ -27,7 +28,11 @@ def main() -> None:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
         sys.exit(EXIT_USAGE)
     store = Database(database.url_of(config.data.url, paths.data))
-    database.migrate(store, paths.data)
+    try:
+        revisions.migrate(store, paths.data)
+    except AdminError as error:
+        sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
+        sys.exit(EXIT_USAGE)
     store.close()
     os.execve(
         sys.executable,

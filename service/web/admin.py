@@ -16,11 +16,11 @@ from sqlalchemy.exc import OperationalError
 
 from service.config import ConfigError
 from service.paths import PathsError
-from service.web import database, keys, selftest
+from service.web import keys, selftest
+from service.web.admin_database import copy, migrate, revision
 from service.web.admin_keys import key
 from service.web.admin_place import Place, json_option, show
 from service.web.admin_users import user
-from service.web.database import Database
 from service.web.errors import AdminError
 
 
@@ -29,22 +29,8 @@ def cli() -> None:
     """Manage Ferry's accounts, keys and database."""
 
 
-cli.add_command(user)
-cli.add_command(key)
-
-
-@cli.command(hidden=True)
-@json_option
-def migrate(as_json: bool) -> None:
-    """Bring the database to this release's tables."""
-    place = Place()
-    store = Database(database.url_of(place.config.data.url, place.paths.data))
-    try:
-        revision, changed = database.migrate(store, place.paths.data)
-    finally:
-        store.close()
-    words = f"database migrated to {revision}" if changed else f"database is at {revision} already"
-    show(as_json, {"revision": revision, "changed": changed}, words)
+for command in (user, key, migrate, revision, copy):
+    cli.add_command(command)
 
 
 @cli.command("config", hidden=True)

@@ -24,7 +24,7 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 400: "ba
 
 
 def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
-    """Make the app over a database that service.web.database.migrate has brought up to date."""
+    """Make the app over a database that service.web.revisions.migrate has brought up to date."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = config.web.max_body_kib * 1024
     store = Database(database.url_of(config.data.url, paths.data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ import small_bundle
 from container import Container
 from roots import server_root
 from small_bundle import Recipe
+
+from installer import backup_file
+from installer.backup_list import Description, Entry
 
 pytestmark = pytest.mark.e2e
 UNITS = ("ferry.service", "ferry-engine.service")
@@ -111,6 +115,41 @@ def test_settings_and_data_belong_to_whom_they_must(server: Server) -> None:
         "2750 ferry-engine:ferry",
         "660 ferry-engine:ferry",
     ]
+
+
+def test_backup_and_restore_put_ownership_right_by_name(server: Server) -> None:
+    """The file that is restored was made in user mode, as another account."""
+    run = server.container.run
+    made = server.ferry("backup", "/root/backup.tar")
+    assert run(["stat", "-c", "%a %U", "/root/backup.tar"]).stdout.split() == ["600", "root"]
+    owners = "import json,sys; [print(f['path'], f['mode'], f['owner']) for f in json.load(sys.stdin)['files']]"
+    listed = run(["sh", "-c", f'tar xOf /root/backup.tar ferry-backup/backup.json | python3 -c "{owners}"']).stdout
+    assert "etc/ferry.toml 0640 administrator" in listed and "data/accounts 0644 service" in listed
+    contents = {
+        "data/accounts": b"admin\nzoe",
+        "data/more/colours": b"red",
+        "etc/ferry.toml": run(["cat", "/etc/ferry/ferry.toml"]).stdout.replace("0.0.0.0", "127.0.0.9").encode(),
+        "log/audit.jsonl": b"{}\n",
+    }
+    modes = {"etc/ferry.toml": "0640", "data/accounts": "0666"}
+    entries = [
+        Entry(path, len(data), modes.get(path, "0600"), "administrator" if path.startswith("etc/") else "service")
+        for path, data in contents.items()
+    ]
+    of = Description(made["created"], made["release"], made["version"], made["revision"], "user", "", tuple(entries))
+    with (server.medium / "user.tar").open("wb") as stream:
+        backup_file.write(stream, of, lambda entry: io.BytesIO(contents[entry.path]), None, lambda _: None)
+    done = server.ferry("restore", "/media/usb/user.tar", "--yes")
+    assert any("goes on listening on 0.0.0.0:8080" in note for note in done["notes"])
+    assert {"user": "zoe"} in server.ferry("user", "list")["users"]
+    paths = ["/etc/ferry/ferry.toml", "/var/lib/ferry/accounts", "/var/lib/ferry/more", "/var/lib/ferry/more/colours"]
+    found = run(["stat", "-c", "%a %U:%G", *paths, "/var/log/ferry/audit.jsonl"]).stdout.splitlines()
+    assert found == ["640 root:ferry", "644 ferry:ferry", "700 ferry:ferry", "600 ferry:ferry", "600 ferry:ferry"]
+    server.ferry("restore", "/root/backup.tar", "--yes")
+    assert {"user": "zoe"} not in server.ferry("user", "list")["users"]
+    assert run(["sh", "-c", "ls -A /var/lib/ferry | grep -c '^\\.'"], check=False).stdout.strip() == "0"
+    assert server.states() == ["active", "active"]
+    run(["rm", "/root/backup.tar"])
 
 
 def test_an_upgrade_that_does_not_answer_is_taken_back_and_a_good_one_stays(server: Server) -> None:

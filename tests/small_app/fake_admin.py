@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,8 +30,10 @@ if words[0] == "config":
     listen = re.search(r'^listen = "(.*)"', Path(os.environ["FERRY_CONFIG"]).read_text(), re.MULTILINE)
     assert listen
     answer({"url": f"http://{listen[1]}".replace("0.0.0.0", "127.0.0.1"), "listen": listen[1], "engine_url": ""})
+at = there.read_text() if there.exists() else ""
 if words[0] == "revision":
-    answer({"database": there.read_text() if there.exists() else "", "release": schema})
+    known = [str(number) for number in range(1, int(schema) + 1)]
+    answer({"database": at, "release": schema, "known": known})
 if words[:2] == ["migrate", "--to"]:
     losses = [f"{len(colours.read_text())} colours"] if colours.exists() and words[2] < "2" else []
     if "--dry-run" not in words:
@@ -50,4 +54,11 @@ if words[:2] == ["user", "add"]:
         answer({"error": f"{words[2]}: exists", "hint": "choose another name", "exit_code": 1}, 1)
     accounts.write_text("\n".join([*names(), words[2]]))
     answer({"user": words[2], "password": "correct horse"})
+if words[0] == "copy":
+    made = {"leave": ["accounts-wal"], "revision": at or None, "outside": ""}
+    if "--dry-run" in words or not accounts.exists():
+        answer({**made, "folder": "", "files": []})
+    folder = tempfile.mkdtemp(prefix=".backup-", dir=accounts.parent)
+    shutil.copy(accounts, folder)
+    answer({**made, "folder": folder, "files": ["accounts"]})
 sys.exit(f"unknown: {words}")

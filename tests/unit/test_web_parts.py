@@ -14,7 +14,7 @@ from sqlalchemy import inspect
 from werkzeug.datastructures import LanguageAccept
 
 from service.config import Web
-from service.web import accounts, database, history, language, passwords, selftest, sse
+from service.web import accounts, database, history, language, passwords, revisions, selftest, sse
 from service.web.conversations import title_of
 from service.web.database import Database
 from service.web.errors import AdminError
@@ -32,13 +32,13 @@ def store(tmp_path: Path):
 
 
 def test_migrating_twice_changes_nothing_the_second_time(store: Database, tmp_path: Path) -> None:
-    revision, changed = database.migrate(store, tmp_path)
+    revision, changed = revisions.migrate(store, tmp_path)
     assert changed
-    assert database.migrate(store, tmp_path) == (revision, False)
+    assert revisions.migrate(store, tmp_path) == (revision, False)
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(store: Database, tmp_path: Path) -> None:
-    database.migrate(store, tmp_path)
+    revisions.migrate(store, tmp_path)
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
@@ -54,10 +54,10 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
 
     monkeypatch.setattr(Operations, "create_index", fail)
     with pytest.raises(RuntimeError):
-        database.migrate(store, tmp_path)
+        revisions.migrate(store, tmp_path)
     assert inspect(store.engine).get_table_names() == []
     monkeypatch.undo()
-    assert database.migrate(store, tmp_path)[1]
+    assert revisions.migrate(store, tmp_path)[1]
 
 
 def test_questions_without_an_answer_are_no_turns() -> None:
@@ -94,7 +94,7 @@ def test_titles_are_the_first_words() -> None:
 
 
 def test_names_that_look_alike_are_one_account(store: Database, tmp_path: Path) -> None:
-    database.migrate(store, tmp_path)
+    revisions.migrate(store, tmp_path)
     with store.begin() as session:
         accounts.add_user(session, "张三", "long enough", "user")
         accounts.add_user(session, "Straße", "long enough", "user")
@@ -106,7 +106,7 @@ def test_names_that_look_alike_are_one_account(store: Database, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a" * 65, "\x00", "\u202ea"])
 def test_names_that_cannot_be_shown_are_refused(store: Database, tmp_path: Path, name: str) -> None:
-    database.migrate(store, tmp_path)
+    revisions.migrate(store, tmp_path)
     with store.begin() as session, pytest.raises(AdminError):
         accounts.add_user(session, name, "long enough", "user")
 

@@ -61,3 +61,14 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("created_at", sa.Double, nullable=False),
     )
+
+
+def downgrade() -> None:
+    for table in ("messages", "conversations", "api_keys", "logins", "users"):
+        op.drop_table(table)
+
+
+def losses(connection: sa.Connection) -> list[str]:
+    words = {"users": "accounts", "api_keys": "API keys", "conversations": "conversations", "messages": "messages"}
+    counts = {word: connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) for table, word in words.items()}
+    return [f"all {word}: {count}" for word, count in counts.items() if count]
