@@ -2,6 +2,8 @@
 
 .PHONY: help setup demo demo-stop test bundle check e2e bench fuzz soak
 PYTHON3 ?= python3
+# A file of tests at a time on each core, in the order that tests/conftest.py gives them.
+BESIDE = -n 2 --dist loadfile --no-loadscope-reorder
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -24,12 +26,12 @@ bundle: setup
 # make test       all tests; as root on Debian or Ubuntu with the packages that containers and browsers need
 test: setup
 	@sh tests/system_packages.sh
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest $(BESIDE)
 
 # make e2e        the tests in containers alone
 e2e: setup
 	@sh tests/system_packages.sh
-	@.venv/bin/python -m pytest tests/e2e
+	@.venv/bin/python -m pytest $(BESIDE) tests/e2e
 
 # make check      lint, types, import arrows, shell lint
 check: setup

@@ -16,6 +16,9 @@ command -v "$python" >/dev/null || fail "$python: command not found" "install Py
 wanted=$({ "$python" -c 'import sys; print(sys.version, sys.base_prefix)' && cat requirements-dev.txt; } | sha256sum)
 [ ! -x .venv/bin/python ] || [ "$(cat .venv/requirements.sha256 2>/dev/null)" != "$wanted" ] || exit 0
 
+# Making it anew would clear what others work with.
+[ ! -L .venv ] || fail ".venv is a link to $(readlink .venv), which is not what requirements-dev.txt says" \
+    "bring that one up to date where it belongs, or remove the link and run: make setup"
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "$python has no venv module" "install it (Debian, Ubuntu: apt-get install python3-venv), or name another: make setup PYTHON3=…"
 echo "setup: installing requirements-dev.txt into .venv (some minutes the first time)" >&2

@@ -9,11 +9,15 @@ from pathlib import Path
 import demo_bundle as demo
 import pytest
 
+pytest.register_assert_rewrite("lifecycle", "servers")
+
 KINDS = ("unit", "integration", "e2e", "browser")  # in the order in which they run
 NEEDS = {
-    "e2e": ("debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv"),
+    "e2e": ("debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "strace"),
     "browser": ("chromium",),
+    "nginx": ("nginx", "openssl"),
 }
+SEARCHED = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # where a plain user's PATH does not lead
 Report = pytest.TestReport | pytest.CollectReport
 HOW = "to enable: as root on Debian or Ubuntu, sh tests/system_packages.sh"
 
@@ -21,6 +25,7 @@ HOW = "to enable: as root on Debian or Ubuntu, sh tests/system_packages.sh"
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: boots a container; needs root")
     config.addinivalue_line("markers", "browser: drives a real Chromium")
+    config.addinivalue_line("markers", "nginx: runs a real nginx")
     for number in (signal.SIGINT, signal.SIGHUP):
         # Who runs in the background, or under nohup, ignores them, and every program under test would inherit that.
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -44,7 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def missing(kind: str, markers: list[str]) -> str:
     """Return why a test cannot run here, or nothing."""
-    absent = [tool for marker in {kind, *markers} for tool in NEEDS.get(marker, ()) if not shutil.which(tool)]
+    needed = [tool for marker in {kind, *markers} for tool in NEEDS.get(marker, ())]
+    absent = [tool for tool in needed if not shutil.which(tool, path=SEARCHED)]
     if absent:
         return f"no {', '.join(absent)} here; {HOW}"
     if "e2e" in {kind, *markers} and os.geteuid() != 0:

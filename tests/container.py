@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cgroups
-from roots import CACHE
+from roots import CACHE, locked
 
 MACHINES = CACHE / "machines"
 REBOOT_STATUS = 133  # systemd-nspawn --keep-unit: "start me again" (EXIT_FORCE_RESTART)
@@ -53,12 +53,15 @@ class Container:
     """A booted Debian that sees no network. Use it in a `with`, or call `stop()` in a `finally`."""
 
     def __init__(self, root: Path) -> None:
-        _sweep()
         self.name = f"ferry-{os.getpid()}-{secrets.token_hex(3)}"
         self.folder = MACHINES / self.name
+        MACHINES.mkdir(parents=True, exist_ok=True)
+        with locked(MACHINES.with_suffix(".lock")):  # between its making and its locking, another's sweep would take it
+            _sweep()
+            self.folder.mkdir()
+            self._lock = _lock(self.folder)
         for part in ("upper", "work", "merged"):
-            (self.folder / part).mkdir(parents=True)
-        self._lock = _lock(self.folder)
+            (self.folder / part).mkdir()
         self._root = root
         self._binds: list[str] = []
         self._kind = "overlay" if _can_overlay(self.folder, root) else "copy"
@@ -119,11 +122,15 @@ class Container:
         check: bool = True,
         input: bytes | None = None,  # as subprocess.run calls it
         timeout_s: float = 120,
+        under: Callable[[Sequence[str]], list[str]] = list,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root inside, with a clean environment; with `check`, a failure shows its output."""
+        """Run a command as root inside, with a clean environment; with `check`, a failure shows its output.
+
+        `under` puts this host's own tracer before what enters the container.
+        """
         environment = [f"{key}={value}" for key, value in ENVIRONMENT.items()]
         command = ["nsenter", "--target", str(self.leader), "--all", "env", "-i", *environment, *argv]
-        done = subprocess.run(command, input=input or b"", capture_output=True, timeout=timeout_s, check=False)
+        done = subprocess.run(under(command), input=input or b"", capture_output=True, timeout=timeout_s, check=False)
         output, errors = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         if check and done.returncode:
             raise AssertionError(f"{' '.join(argv)}: exit {done.returncode}\n{output[-4000:]}\n{errors[-4000:]}")
@@ -218,7 +225,6 @@ def _lock(folder: Path) -> int:
 
 def _sweep() -> None:
     """Remove what a killed test run left on disk: the folders whose lock nobody holds."""
-    MACHINES.mkdir(parents=True, exist_ok=True)
     for folder in MACHINES.iterdir():
         try:
             lock = _lock(folder)

@@ -1,11 +1,11 @@
 """Build the demo bundle that the tests install, once for each state of the tree that goes into it.
 
-In: the checkout. Out: a DemoBundle under ~/.cache/ferry/bundles, signed with a key of its own. The last two are kept.
+In: the checkout. Out: a DemoBundle under ~/.cache/ferry/bundles, signed with a key of its own. The last two are kept,
+and those that tests are running on.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from roots import CACHE
+from roots import CACHE, in_use, keep_in_use, locked
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BUNDLES = CACHE / "bundles"
 KEPT = 2
+CARRIED = ("LICENSE", "requirements.in", "bundle", "checksums", "installer", "service", "systemd")
 EPOCH = "1735689600"  # one sequence number for all: the same tree is the same bundle
 
 
@@ -61,7 +62,35 @@ def carrying_bundle(archive: Path, glibc: str) -> DemoBundle:
             text = (CHECKOUT / "bundle/profiles/demo.toml").read_text()
             profile.write_text(text.replace('glibc = "2.28"', f'glibc = "{glibc}"'))
             _build(str(profile), home / "signing_key", media, "--python", str(archive))
+            (home / f"{media.name}.archive").write_text(str(archive))
         return DemoBundle(media)
+
+
+def next_bundle(bundle: DemoBundle) -> DemoBundle:
+    """Return version 0.1.1 of a demo bundle, made from a checkout in which one file of the app is new; same key."""
+    with _home() as home:
+        media = home / f"next-{bundle.folder.name}"
+        if not media.is_dir():
+            with tempfile.TemporaryDirectory(dir=home) as folder:
+                _build_next(bundle, Path(folder, "checkout"), media)
+        return DemoBundle(media)
+
+
+def _build_next(bundle: DemoBundle, checkout: Path, media: Path) -> None:
+    archives = (home := bundle.folder.parent) / f"{bundle.folder.name}.archive"
+    carried = ["--python", archives.read_text()] if archives.exists() else []
+    profile = str(home / "demo.toml") if carried else "demo"
+    copy_checkout(checkout)
+    _build(profile, bundle.signing_key, media, *carried, "--version", "0.1.1", checkout=checkout)
+
+
+def copy_checkout(target: Path) -> None:
+    """Copy what a bundle is built from, and add one file to the app."""
+    target.mkdir()
+    for name in CARRIED:
+        source = CHECKOUT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target / name)
+    (target / "service" / "news.txt").write_text("one file is new\n")
 
 
 @contextmanager
@@ -70,10 +99,10 @@ def _home() -> Iterator[Path]:
     digest = _run(["sh", str(CHECKOUT / "make/tree_digest.sh")]).strip()
     home = BUNDLES / digest
     BUNDLES.mkdir(parents=True, exist_ok=True)
-    with (BUNDLES / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(BUNDLES / ".lock"):
         if not home.is_dir():
             _make(home)
+        keep_in_use(home)
         os.utime(home)
         _forget_old()
         yield home
@@ -90,23 +119,25 @@ def _make(home: Path) -> None:
     building.rename(home)
 
 
-def _build(profile: str, key: Path, media: Path, *words: str) -> None:
+def _build(profile: str, key: Path, media: Path, *words: str, checkout: Path = CHECKOUT) -> None:
     making = media.with_name(f".making-{media.name}")
     shutil.rmtree(making, ignore_errors=True)
     command = [sys.executable, "-m", "bundle", "build", "--profile", profile, "--out", str(making)]
-    _run([*command, "--sign-key", str(key), *words])
+    epoch = int(EPOCH) + (checkout != CHECKOUT)
+    _run([*command, "--sign-key", str(key), *words], checkout, epoch)
     making.rename(media)
 
 
 def _forget_old() -> None:
     kept = sorted((path for path in BUNDLES.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
     for old in kept[KEPT:]:
-        shutil.rmtree(old)
+        if not in_use(old):  # by the tests of another checkout
+            shutil.rmtree(old)
 
 
-def _run(argv: list[str]) -> str:
-    environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH}
-    done = subprocess.run(argv, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+def _run(argv: list[str], checkout: Path = CHECKOUT, epoch: int = int(EPOCH)) -> str:
+    environment = os.environ | {"SOURCE_DATE_EPOCH": str(epoch)}
+    done = subprocess.run(argv, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     return done.stdout

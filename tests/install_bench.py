@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ports
 import small_bundle
 from small_bundle import Recipe
 
@@ -29,7 +29,7 @@ class Bench:
     folder: Path
     key: Path
     prefix: Path
-    port: int = field(default_factory=lambda: free_port())
+    port: int = field(default_factory=ports.free_port)
     python: str | None = sys.executable
     path: str | None = None
 
@@ -86,12 +86,6 @@ def path_without_python(folder: Path) -> str:
         if "python" not in str(tool.resolve()) and not link.is_symlink():
             link.symlink_to(tool)
     return str(folder)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def command_line(entry: Path) -> str:

@@ -1,8 +1,8 @@
 """Make an interpreter archive as python-build-standalone lays one out, from a CPython that is installed already.
 
-In: the root folder of a system (this one, or one that debootstrap made) and the prefix of its Python. Out: a .tar.gz
-with `python/bin`, `python/lib` and the libraries that it needs beside glibc, found through RPATH, so that it runs
-wherever it is unpacked. Kept under ~/.cache/ferry.
+In: the root folder of a system (this one, or the one that tests/old_python.py compiled in) and the prefix of its
+Python. Out: a .tar.gz with `python/bin`, `python/lib` and the libraries that it needs beside glibc, found through
+RPATH, so that it runs wherever it is unpacked. Kept under ~/.cache/ferry.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from roots import CACHE, server_root
+import old_python
+from roots import CACHE, locked
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 GLIBC = re.compile(r"(ld-linux.*|lib(c|m|dl|pthread|rt|util|nsl|resolv|crypt|anl)\.so\..*)")
@@ -28,29 +30,39 @@ LEFT_OUT |= {"dist-packages", "__pycache__", "pydoc_data"}
 NEEDED = re.compile(rb"PYTHON SOFTWARE FOUNDATION LICENSE")
 
 
+def of_oldest() -> Path:
+    """Return an archive of a Python that was compiled on Debian 11, and runs there and on what came later."""
+    with _kept(old_python.PYTHON, old_python.recipe()) as (kept, folder):
+        if not kept.is_file():
+            root = old_python.build(folder)
+            _make(kept, folder, root, root / "usr" / "local", old_python.PYTHON)
+    return kept
+
+
 def of_this_host() -> Path:
     """Return an archive of the Python that runs the tests."""
-    return make(Path("/"), Path(sys.base_prefix), HERE)
-
-
-def of_server() -> Path:
-    """Return an archive of Debian 12's Python, which runs in the containers."""
-    return make(server_root(), Path("/usr"), "3.11")
-
-
-def make(root: Path, prefix: Path, python: str) -> Path:
-    """Return the archive of one system's Python, made now where it is not kept."""
-    home = root / prefix.relative_to("/")
-    program = (home / "bin" / f"python{python}").resolve()
-    mark = hashlib.sha256(Path(__file__).read_bytes() + str(program).encode() + program.read_bytes()).hexdigest()[:16]
-    kept = CACHE / "test-interpreters" / f"cpython-{python}-{mark}.tar.gz"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            made = Path(folder, "made.tar.gz")
-            made.write_bytes(_archive(_lay_out(root, home, python, Path(folder, "python"))))
-            made.replace(kept)
+    home = Path(sys.base_prefix)
+    program = (home / "bin" / f"python{HERE}").resolve()
+    with _kept(HERE, str(program).encode() + program.read_bytes()) as (kept, folder):
+        if not kept.is_file():
+            _make(kept, folder, Path("/"), home, HERE)
     return kept
+
+
+@contextmanager
+def _kept(python: str, origin: bytes) -> Iterator[tuple[Path, Path]]:
+    """Give, to one process at a time, the path of an archive and a folder to make it in where it is not there yet."""
+    mark = hashlib.sha256(Path(__file__).read_bytes() + origin).hexdigest()[:16]
+    kept = CACHE / "test-interpreters" / f"cpython-{python}-{mark}.tar.gz"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with locked(kept.with_suffix(".lock")), tempfile.TemporaryDirectory(dir=kept.parent, prefix=".making-") as folder:
+        yield kept, Path(folder)
+
+
+def _make(kept: Path, folder: Path, root: Path, home: Path, python: str) -> None:
+    made = folder / "made.tar.gz"
+    made.write_bytes(_archive(_lay_out(root, home, python, folder / "python")))
+    made.replace(kept)
 
 
 def _lay_out(root: Path, home: Path, python: str, folder: Path) -> Path:

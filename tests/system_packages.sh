@@ -1,10 +1,10 @@
 #!/bin/sh
 # Install the Debian or Ubuntu packages that some tests need (containers, a browser, another clock): only what is missing, only as root.
-# Elsewhere those tests are skipped and say why.
+# Elsewhere those tests are skipped and say why. No service is started by it, nor at the next boot.
 set -eu
 
 missing=
-for package in chromium debootstrap faketime fonts-dejavu-core openssh-client strace systemd-container util-linux; do
+for package in chromium debootstrap faketime fonts-dejavu-core nginx-light openssh-client openssl strace systemd-container util-linux; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
@@ -16,10 +16,16 @@ else
     echo "installing$missing" >&2
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+    fi
     # shellcheck disable=SC2086  # the names are words
     if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         exit 1
     fi
     rm -f "$log"
+    case $missing in *nginx*) systemctl disable --quiet nginx 2>/dev/null || : ;; esac
 fi

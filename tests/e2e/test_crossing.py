@@ -1,4 +1,4 @@
-"""The whole job on a Debian 12 that sees only lo: install, answer, stop, start, reboot, and leave.
+"""The whole job on a Debian 12 that sees only lo: install, answer, stop, start, reboot, upgrade, and leave.
 
 One server for the file, installed once; the tests that end things stand last.
 """
@@ -6,82 +6,27 @@ One server for the file, installed once; the tests that end things stand last.
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import browser_flow
 import openai
 import pytest
-from container import Container
-from demo_bundle import DemoBundle
+from demo_bundle import DemoBundle, next_bundle
+from lifecycle import Lifecycle
 from roots import server_root
-
-URL = "http://127.0.0.1:8080"
-QUESTION = "What is the capital of France?"
-UNITS = ("ferry.service", "ferry-engine.service")
-# What Debian's own tools touch whenever accounts come and go, or a system runs; namespace-dev-… is what a start that
-# was killed while systemd prepared its /dev leaves.
-ACCOUNT_BACKUPS = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock")
-LOGINS = ("/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog")
-NOT_OURS = (*ACCOUNT_BACKUPS, *LOGINS, "/tmp/systemd-private-", "/var/tmp/systemd-private-", "/tmp/namespace-dev-")
-
-
-@dataclass(frozen=True)
-class Server:
-    """A container that Ferry is installed in, and what its disk held before."""
-
-    container: Container
-    before: dict[str, str]
-
-    def ferry(self, *arguments: str, status: int = 0) -> Any:
-        """Run a `ferry` command with --json and return its answer."""
-        done = self.container.run(["ferry", *arguments, "--json"], check=False, timeout_s=300)
-        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return json.loads(done.stdout)
-
-    def states(self) -> list[str]:
-        return self.container.run(["systemctl", "is-active", *UNITS], check=False).stdout.split()
-
-    def wait_ready(self, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while not self.ferry("status")["ready"]:
-            assert time.monotonic() < deadline, self.journal()
-            time.sleep(0.5)
-
-    def journal(self) -> str:
-        units = [word for unit in UNITS for word in ("-u", unit)]
-        return self.container.run(["journalctl", "--no-pager", "-n", "60", *units]).stdout
-
-    def main_pid(self, unit: str) -> str:
-        return self.container.run(["systemctl", "show", "--value", "-p", "MainPID", unit]).stdout.strip()
+from servers import QUESTION, UNITS, URL, Server, booted
 
 
 @pytest.fixture(scope="module")
 def server(demo_media: DemoBundle) -> Iterator[Server]:
-    made = Container(server_root())
-    made.show("/media/usb", demo_media.folder)
-    with made:
-        before = made.listing("/", "/tmp")
-        install = ["sh", "/media/usb/install.sh", "--allowed-signers", "/media/usb/allowed_signers", "--yes"]
-        done = made.run(install, check=False, timeout_s=900)
-        installed = Server(made, before)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{installed.journal()}"
-        assert "Traceback" not in done.stderr
-        yield installed
+    with booted(server_root(), usb=demo_media.folder, next=next_bundle(demo_media).folder) as made:
+        made.install()
+        yield made
 
 
 @pytest.fixture(scope="module")
 def key(server: Server) -> str:
     return str(server.ferry("key", "add", "tests")["key"])
-
-
-def chat(server: Server, key: str, question: str = QUESTION) -> list[str]:
-    """Ask through the web's API with OpenAI's own client, and return the pieces as they came."""
-    with server.container.network():
-        client = openai.OpenAI(base_url=f"{URL}/v1", api_key=key, timeout=120, max_retries=0)
-        messages: Any = [{"role": "user", "content": question}]
-        with client.chat.completions.create(model="default", messages=messages, stream=True, temperature=0) as stream:
-            return [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
 
 
 def test_the_server_has_no_network(server: Server) -> None:
@@ -101,7 +46,7 @@ def test_status_and_verify_say_that_all_is_well(server: Server) -> None:
 
 
 def test_a_chat_streams_a_sensible_sentence_in_pieces(server: Server, key: str) -> None:
-    pieces = [piece for piece in chat(server, key) if piece]
+    pieces = [piece for piece in server.chat(key) if piece]
     assert len(pieces) >= 5
     assert "Paris" in "".join(pieces)
 
@@ -127,7 +72,7 @@ print(json.dumps([len(times), len(set(round(t, 3) for t in times)), times[-1] - 
 
 def test_a_request_without_a_key_is_turned_away(server: Server) -> None:
     with pytest.raises(openai.AuthenticationError):
-        chat(server, "no-such-key")
+        server.chat("no-such-key")
 
 
 def test_a_person_logs_in_with_a_browser_and_reads_the_answer(server: Server) -> None:
@@ -188,7 +133,7 @@ def test_stop_ends_both_within_ten_seconds_and_start_brings_both_back(server: Se
     server.container.run(["systemctl", "start", "ferry"])
     server.wait_ready()
     assert server.states() == ["active", "active"]
-    assert "Paris" in "".join(chat(server, key))
+    assert "Paris" in "".join(server.chat(key))
 
 
 def test_a_stop_in_the_middle_of_an_answer_takes_no_longer(server: Server, key: str) -> None:
@@ -211,7 +156,7 @@ def test_a_reboot_brings_both_back(server: Server, key: str) -> None:
     server.container.reboot()
     server.wait_ready()
     assert server.states() == ["active", "active"]
-    assert "Paris" in "".join(chat(server, key))
+    assert "Paris" in "".join(server.chat(key))
 
 
 def test_nothing_failed_and_no_secret_went_to_the_journal(server: Server, key: str) -> None:
@@ -220,22 +165,20 @@ def test_nothing_failed_and_no_secret_went_to_the_journal(server: Server, key: s
     assert key not in server.container.run(["journalctl", "--no-pager"]).stdout
 
 
+class TestLifecycle(Lifecycle):
+    pass
+
+
 def test_uninstall_keeps_accounts_and_a_reinstall_finds_them(server: Server) -> None:
     server.ferry("user", "add", "bob")
     server.container.run(["ferry", "uninstall"])
     assert server.container.run(["test", "-e", "/opt/ferry"], check=False).returncode != 0
     assert server.states() == ["inactive", "inactive"]
-    again = ["sh", "/media/usb/install.sh", "--allowed-signers", "/media/usb/allowed_signers", "--yes"]
-    server.container.run(again, timeout_s=900)
+    server.install()
     assert "bob" in [user["user"] for user in server.ferry("user", "list")["users"]]
 
 
 def test_after_a_purge_the_disk_is_as_it_was(server: Server) -> None:
     server.container.run(["ferry", "uninstall", "--purge"])
-    assert changes(server.before, server.container.listing("/", "/tmp")) == {}
+    assert server.changes() == {}
     assert server.container.run(["pgrep", "-f", "ferry"], check=False).stdout == ""
-
-
-def changes(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
-    paths = {path for path in before | after if not path.startswith(NOT_OURS)}
-    return {path: (before.get(path), after.get(path)) for path in sorted(paths) if before.get(path) != after.get(path)}

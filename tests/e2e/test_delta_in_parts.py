@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from bundle import media
 from bundle.progress import Progress
 
 TRUST = ["--allowed-signers", "/media/usb/allowed_signers", "--yes"]
-CARRIED = ("LICENSE", "requirements.in", "bundle", "checksums", "installer", "service", "systemd")
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +43,7 @@ def servers(demo_media: DemoBundle, tmp_path_factory: pytest.TempPathFactory) ->
 def build_delta(demo: DemoBundle, inventory: Path, folder: Path) -> Path:
     """Build the next version of the demo from a checkout in which one file of the app is new."""
     checkout = folder / "checkout"
-    checkout.mkdir()
-    for name in CARRIED:
-        source = demo_bundle.CHECKOUT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, checkout / name)
-    (checkout / "service" / "news.txt").write_text("one file is new\n")
+    demo_bundle.copy_checkout(checkout)
     command = [sys.executable, "-m", "bundle", "build", "--profile", "demo", "--version", "0.1.1", "--quiet"]
     words = ["--out", str(folder / "out"), "--sign-key", str(demo.signing_key), "--base", str(inventory)]
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(int(demo_bundle.EPOCH) + 1)}
