@@ -1,6 +1,7 @@
 """install.pyz: the installer, the trust core, and what they import of click and tqdm, out of the wheels of the lock.
 
-One zip that Python runs (PEP 441): stored, sorted, dated 1980-01-01, so that the same sources give the same bytes.
+One zip that Python runs (PEP 441): stored, sorted, dated 1980-01-01, so that the same sources give the same bytes. Not
+compressed: other builds of zlib give other bytes. Instead the libraries come without comments and docstrings.
 """
 
 import io
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bundle.artifacts import sources_below
+from bundle.slim_source import slim
 
 FOLDERS = ("checksums", "installer")
 LIBRARIES = ("click", "tqdm")
@@ -43,7 +45,7 @@ def make(checkout: Path, wheels: Iterable[Path]) -> bytes:
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             used = (name for name in archive.namelist() if not name.endswith("/") and not UNUSED.fullmatch(name))
-            members |= {name: archive.read(name) for name in used}
+            members |= {name: _slimmed(name, archive.read(name)) for name in used}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
@@ -52,3 +54,7 @@ def make(checkout: Path, wheels: Iterable[Path]) -> bytes:
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, members[name])
     return stream.getvalue()
+
+
+def _slimmed(name: str, data: bytes) -> bytes:
+    return slim(data) if name.endswith(".py") else data

@@ -60,8 +60,9 @@ class Campaign:
         assert done.returncode == status, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
 
     def version(self) -> str:
-        """Return the version that runs and answers, "" where nothing is installed."""
-        if not (self.bench.prefix / "state.json").exists():
+        """Return the version that runs and answers, "" where nothing is installed, or about to be removed."""
+        command = self.bench.prefix / "bin" / "ferry"
+        if not (self.bench.prefix / "state.json").exists() or "An uninstall was begun" in command.read_text():
             return ""
         found = self.bench.ferry("status")
         return str(found["version"]) if found["ready"] else f"not ready: {found}"
