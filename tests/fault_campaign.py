@@ -141,7 +141,8 @@ FLOWS = {
         "rollback",
         lambda _: ["rollback"],
         _installed,
-        lambda campaign: f"{campaign.sequence - 1}.0.0",
+        # What ran when the release came that is gone back from.
+        lambda _: "1.0.0",
         _again,
     ),
     "uninstall": Flow("uninstall", lambda _: ["uninstall"], _installed, lambda _: "", _install),

@@ -127,7 +127,7 @@ def test_where_no_release_is_whole_the_command_says_what_to_do(bench: Bench) -> 
     try:
         releases.rename(bench.prefix / "elsewhere")
         done = subprocess.run([str(bench.prefix / "bin" / "ferry"), "doctor"], **OUTPUT, check=False)
-        assert done.returncode == 1 and "no release is whole" in done.stderr and "install.sh" in done.stderr
+        assert done.returncode == 4 and "is gone" in done.stderr and "install.sh" in done.stderr
     finally:
         (bench.prefix / "elsewhere").rename(releases)
 
