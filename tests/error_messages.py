@@ -1,0 +1,271 @@
+"""Collect every error message that the server's side can print, out of its sources: what docs/errors.md has to explain.
+
+In: a checkout. Out: a `Message` for each place that makes an error: the exit status (0 for an answer over HTTP), and the
+first line of its text, with `…` for what only the moment knows. What a function is given and puts into an error is
+followed to where it is called, and what a variable holds to where it is set.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDERS = ("installer", "checksums", "service")
+EXIT_CODES = {
+    "FerryError": 1,
+    "ProcessError": 1,
+    "AdminError": 1,
+    "EngineError": 1,
+    "SocketError": 1,
+    "Busy": 1,
+    "UsageError": 2,
+    "ConfigError": 2,
+    "PathsError": 2,
+    "IntegrityError": 3,
+    "HostError": 4,
+    "HealthError": 5,
+    "EngineAway": 0,
+    "BrokenStream": 1,
+    "Refusal": 0,
+    "RequestError": 0,
+}
+# Where the text stands: an answer over HTTP begins with its status, in the web with a code too.
+TEXT_AT = {"Refusal": 2, "RequestError": 1, "ProcessError": -1}
+# The parameters that hold a message, or the end of one. Others hold the name of a thing.
+FOLLOWED = frozenset({"complaint", "message", "text", "what", "why"})
+GAP = "…"
+MANY = 64
+
+
+@dataclass(frozen=True, order=True)
+class Message:
+    """The exit status, the text with its gaps, and where it is made."""
+
+    exit_code: int
+    text: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A function, or a module's top, and the module that it stands in."""
+
+    module: str
+    node: ast.AST
+    name: str = ""
+    parameters: tuple[str, ...] = ()
+    defaults: int = 0
+
+
+Calls = dict[str, list[tuple[Scope, ast.Call]]]
+
+
+class Sources:
+    """The parsed modules of a checkout, and who calls what."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        files = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))]
+        self.trees = {path.relative_to(root).as_posix(): ast.parse(path.read_text()) for path in files}
+        self.constants = dict(self._constants())
+        self.calls: Calls = {}
+        for scope, call in self._calls():
+            self.calls.setdefault(_called(call), []).append((scope, call))
+
+    def _constants(self) -> Iterator[tuple[str, str]]:
+        for tree in self.trees.values():
+            for node in tree.body:
+                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                    if isinstance(node.value.value, str) and isinstance(node.targets[0], ast.Name):
+                        yield node.targets[0].id, node.value.value
+
+    def _calls(self) -> Iterator[tuple[Scope, ast.Call]]:
+        for module, tree in self.trees.items():
+            yield from _calls_in(Scope(module, tree), tree)
+
+    def messages(self) -> Iterator[Message]:
+        """Yield what each call of an error's class says."""
+        for name, code in EXIT_CODES.items():
+            for scope, call in self.calls.get(name, []):
+                place = f"{scope.module}:{call.lineno}"
+                for text in self._texts_of(scope, call, name):
+                    yield Message(_exit_code(call, name, code), text, place)
+
+    def _texts_of(self, scope: Scope, call: ast.Call, name: str) -> Iterator[str]:
+        at = TEXT_AT.get(name, 0)
+        found = _argument(call, at, "message")
+        if found is None or (scope.name == "__init__" and at >= 0):
+            return
+        for text in self.texts(scope, found):
+            first = text.partition("\n")[0].strip()
+            if re.search(r"[^\W\d_]{2}", first.replace(GAP, "")):
+                yield first
+
+    def texts(self, scope: Scope, node: ast.expr, depth: int = 0) -> list[str]:
+        """Return what an expression can be, as far as the sources tell."""
+        if depth > 6:
+            return [GAP]
+        further = depth + 1
+        if isinstance(node, ast.Constant):
+            return [str(node.value)]
+        if isinstance(node, ast.JoinedStr):
+            return self._joined([self.texts(scope, part, further) for part in node.values])
+        if isinstance(node, ast.FormattedValue):
+            return [GAP] if node.format_spec or node.conversion != -1 else self.texts(scope, node.value, further)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return self._joined([self.texts(scope, node.left, further), self.texts(scope, node.right, further)])
+        if isinstance(node, ast.IfExp):
+            return [*self.texts(scope, node.body, further), *self.texts(scope, node.orelse, further)]
+        if isinstance(node, ast.BoolOp):
+            return [text for value in node.values for text in self.texts(scope, value, further)]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "join":
+            return self._of_join(scope, node, further)
+        if isinstance(node, ast.Name):
+            return self._of_name(scope, node.id, further)
+        return [GAP]
+
+    def _joined(self, parts: list[list[str]]) -> list[str]:
+        joined = ("".join(words) for words in itertools.islice(itertools.product(*parts), MANY))
+        return [re.sub(f"{GAP}+", GAP, text) for text in joined]
+
+    def _of_join(self, scope: Scope, call: ast.Call, depth: int) -> list[str]:
+        """Return what a joined list begins with; each of its parts has a line of its own."""
+        listed = call.args[0] if call.args else None
+        if isinstance(listed, (ast.GeneratorExp, ast.ListComp)):
+            return self.texts(scope, listed.elt, depth)
+        if isinstance(listed, ast.List):
+            heads = [self.texts(scope, part, depth) for part in listed.elts if not isinstance(part, ast.Starred)]
+            return [text for texts in heads for text in texts] or [GAP]
+        if isinstance(listed, ast.Name):
+            return self._appended(scope, listed.id, depth) or [GAP]
+        return [GAP]
+
+    def _appended(self, scope: Scope, name: str, depth: int) -> list[str]:
+        """Return what is put into a list of a function's, or of an object's."""
+        found: list[str] = []
+        for node in ast.walk(scope.node):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
+                if isinstance(node.func.value, ast.Name) and node.func.value.id == name:
+                    found += self.texts(scope, node.args[0], depth)
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.ListComp):
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                if isinstance(target, ast.Name) and target.id == name:
+                    found += self.texts(scope, node.value.elt, depth)
+        return found
+
+    def _of_name(self, scope: Scope, name: str, depth: int) -> list[str]:
+        if name in scope.parameters:
+            return self._given(scope, name, depth) or [GAP]
+        found = [text for value in _assigned(scope.node, name) for text in self.texts(scope, value, depth)]
+        if found:
+            return found
+        return [self.constants[name]] if name in self.constants and name.isupper() else [GAP]
+
+    def _given(self, scope: Scope, name: str, depth: int) -> list[str]:
+        """Return what a function's callers give it."""
+        if name not in FOLLOWED:
+            return []
+        at = scope.parameters.index(name)
+        found = []
+        for caller, call in self.calls.get(scope.name, []):
+            if not self._is_meant(caller, call, scope):
+                continue
+            skipped = 1 if scope.parameters[0] in {"self", "cls"} else 0
+            value = _argument(call, at - skipped, name)
+            if value is not None and not (isinstance(value, ast.Name) and caller.node is scope.node):
+                found += self.texts(caller, value, depth)
+        return found
+
+    def _is_meant(self, caller: Scope, call: ast.Call, called: Scope) -> bool:
+        """Tell whether a call by this name is one of this function, and not of another of the same name."""
+        if caller.module == called.module:
+            return True
+        if called.name.startswith("_"):
+            return False
+        stem = Path(called.module).stem
+        if isinstance(call.func, ast.Attribute):
+            return isinstance(call.func.value, ast.Name) and call.func.value.id == stem
+        dotted = called.module.removesuffix(".py").replace("/", ".")
+        return any(
+            isinstance(node, ast.ImportFrom) and node.module == dotted and called.name in {a.name for a in node.names}
+            for node in ast.walk(self.trees[caller.module])
+        )
+
+
+def shell_messages(script: Path) -> Iterator[Message]:
+    """Yield what install.sh's `fail STATUS MESSAGE` and `refuse MESSAGE` say."""
+    text = script.read_text()
+    call = re.compile(r'\b(?:fail (?P<code>\d|"\$fault")|(?P<refuse>refuse)) "(?P<text>(?:[^"\\]|\\.)*?)"(?= |$|;|\n)', re.M)
+    for found in call.finditer(text):
+        words = found["text"].partition("\n")[0]
+        words = re.sub(r"\$\([^()]*(?:\([^()]*\)[^()]*)*\)", GAP, words)
+        words = re.sub(r"\$\{[^}]*\}|\$[A-Za-z_0-9]+", GAP, words)
+        words = re.sub(f"{GAP}+", GAP, words).strip()
+        if re.search(r"[^\W\d_]{2}", words.replace(GAP, "")):
+            code = 3 if found["refuse"] else int(found["code"].strip('"$') if found["code"].isdigit() else 2)
+            line = text[: found.start()].count("\n") + 1
+            yield Message(code, words, f"installer/install.sh:{line}")
+
+
+def collect(root: Path) -> list[Message]:
+    """Return every message of a checkout, each text once for an exit status."""
+    found = [*Sources(root).messages(), *shell_messages(root / "installer" / "install.sh")]
+    first: dict[tuple[int, str], Message] = {}
+    for message in sorted(found):
+        first.setdefault((message.exit_code, message.text), message)
+    return list(first.values())
+
+
+def _calls_in(scope: Scope, node: ast.AST) -> Iterator[tuple[Scope, ast.Call]]:
+    for child in ast.iter_child_nodes(node):
+        inner = scope
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            arguments = child.args
+            names = [one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+            inner = Scope(scope.module, child, child.name, tuple(names))
+        if isinstance(child, ast.Call):
+            yield scope, child
+        yield from _calls_in(inner, child)
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    return function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+
+
+def _argument(call: ast.Call, at: int, name: str) -> ast.expr | None:
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value
+    return call.args[at] if 0 <= at < len(call.args) and not isinstance(call.args[at], ast.Starred) else None
+
+
+def _assigned(node: ast.AST, name: str) -> Iterator[ast.expr]:
+    for child in ast.walk(node):
+        if isinstance(child, ast.Assign):
+            for target in child.targets:
+                if isinstance(target, ast.Name) and target.id == name:
+                    yield child.value
+                if isinstance(target, ast.Tuple) and isinstance(child.value, ast.Tuple):
+                    for one, value in zip(target.elts, child.value.elts, strict=False):
+                        if isinstance(one, ast.Name) and one.id == name:
+                            yield value
+        if isinstance(child, ast.NamedExpr) and child.target.id == name:
+            yield child.value
+
+
+def _exit_code(call: ast.Call, name: str, code: int) -> int:
+    """Return the exit status: an AdminError may have one of its own."""
+    given = _argument(call, 2, "exit_code") if name == "AdminError" else None
+    return int(given.value) if isinstance(given, ast.Constant) and isinstance(given.value, int) else code
+
+
+if __name__ == "__main__":
+    import sys
+
+    for one in collect(Path(sys.argv[1] if len(sys.argv) > 1 else ".")):
+        print(f"{one.exit_code}\t{one.text}\t{one.place}")
