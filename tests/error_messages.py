@@ -30,13 +30,18 @@ EXIT_CODES = {
     "HealthError": 5,
     "EngineAway": 0,
     "BrokenStream": 1,
+    "present": 1,  # service.web.admin: what the database says
+    "Problem": 3,
+    "Difference": 3,
     "Refusal": 0,
     "RequestError": 0,
 }
 # Where the text stands: an answer over HTTP begins with its status, in the web with a code too.
-TEXT_AT = {"Refusal": 2, "RequestError": 1, "ProcessError": -1}
+TEXT_AT = {"Refusal": 2, "RequestError": 1, "ProcessError": -1, "Problem": 1, "Difference": 1}
+# Functions that yield problems, which an error of this exit status then lists.
+LISTED = {("service/config.py", "_problems"): 2, ("service/config.py", "_section_problems"): 2}
 # The parameters that hold a message, or the end of one. Others hold the name of a thing.
-FOLLOWED = frozenset({"complaint", "message", "text", "what", "why"})
+FOLLOWED = frozenset({"complaint", "message", "reasons", "text", "what", "why"})
 GAP = "…"
 MANY = 64
 
@@ -77,11 +82,11 @@ class Sources:
             self.calls.setdefault(_called(call), []).append((scope, call))
 
     def _constants(self) -> Iterator[tuple[str, str]]:
-        for tree in self.trees.values():
-            for node in tree.body:
-                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                    if isinstance(node.value.value, str) and isinstance(node.targets[0], ast.Name):
-                        yield node.targets[0].id, node.value.value
+        for node in (node for tree in self.trees.values() for node in tree.body if isinstance(node, ast.Assign)):
+            for name in {target.id for target in ast.walk(node) if isinstance(target, ast.Name)}:
+                for value in _assigned(node, name):
+                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                        yield name, value.value
 
     def _calls(self) -> Iterator[tuple[Scope, ast.Call]]:
         for module, tree in self.trees.items():
@@ -94,6 +99,25 @@ class Sources:
                 place = f"{scope.module}:{call.lineno}"
                 for text in self._texts_of(scope, call, name):
                     yield Message(_exit_code(call, name, code), text, place)
+
+        for scope, call in self.calls.get("__init__", []):
+            for text in self._of_a_class(scope, call):
+                yield Message(EXIT_CODES["ProcessError"], text, f"{scope.module}:{call.lineno}")
+        for (module, name), code in LISTED.items():
+            yield from self._listed(module, name, code)
+
+    def _of_a_class(self, scope: Scope, call: ast.Call) -> list[str]:
+        """Return what an error's class says by itself, where it makes its own message."""
+        is_own = scope.name == "__init__" and "message" not in scope.parameters and call.args
+        found = self.texts(scope, call.args[0]) if is_own else []
+        return [text.partition("\n")[0] for text in found if len(text) > len("…: …\n…")]
+
+    def _listed(self, module: str, name: str, code: int) -> Iterator[Message]:
+        for function in _functions(self.trees[module], name) if module in self.trees else ():
+            for node in ast.walk(function):
+                if isinstance(node, ast.Yield) and node.value is not None:
+                    for text in self.texts(Scope(module, function, name), node.value):
+                        yield Message(code, f"{GAP}: {text}", f"{module}:{node.lineno}")
 
     def _texts_of(self, scope: Scope, call: ast.Call, name: str) -> Iterator[str]:
         at = TEXT_AT.get(name, 0)
@@ -124,8 +148,12 @@ class Sources:
             return [text for value in node.values for text in self.texts(scope, value, further)]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "join":
             return self._of_join(scope, node, further)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("_"):
+            return self._returned(scope, node.func.id, further)
         if isinstance(node, ast.Name):
             return self._of_name(scope, node.id, further)
+        if isinstance(node, ast.Attribute) and node.attr.isupper():
+            return [self.constants.get(node.attr, GAP)]
         return [GAP]
 
     def _joined(self, parts: list[list[str]]) -> list[str]:
@@ -147,6 +175,9 @@ class Sources:
     def _appended(self, scope: Scope, name: str, depth: int) -> list[str]:
         """Return what is put into a list of a function's, or of an object's."""
         found: list[str] = []
+        for caller, value in self._givers(scope, name) if name in scope.parameters else ():
+            if isinstance(value, ast.Name):
+                found += self._appended(caller, value.id, depth + 1)
         for node in ast.walk(scope.node):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
                 if isinstance(node.func.value, ast.Name) and node.func.value.id == name:
@@ -167,18 +198,24 @@ class Sources:
 
     def _given(self, scope: Scope, name: str, depth: int) -> list[str]:
         """Return what a function's callers give it."""
-        if name not in FOLLOWED:
-            return []
-        at = scope.parameters.index(name)
+        return [text for caller, value in self._givers(scope, name) for text in self.texts(caller, value, depth)]
+
+    def _givers(self, scope: Scope, name: str) -> Iterator[tuple[Scope, ast.expr]]:
+        """Yield what a function is called with, where that is a message, and who calls it."""
+        at = scope.parameters.index(name) - (1 if scope.parameters[0] in {"self", "cls"} else 0)
+        for caller, call in self.calls.get(scope.name, []) if name in FOLLOWED else ():
+            value = _argument(call, at, name)
+            if value is not None and caller.node is not scope.node and self._is_meant(caller, call, scope):
+                yield caller, value
+
+    def _returned(self, scope: Scope, name: str, depth: int) -> list[str]:
+        """Return what a function of the same module returns."""
         found = []
-        for caller, call in self.calls.get(scope.name, []):
-            if not self._is_meant(caller, call, scope):
-                continue
-            skipped = 1 if scope.parameters[0] in {"self", "cls"} else 0
-            value = _argument(call, at - skipped, name)
-            if value is not None and not (isinstance(value, ast.Name) and caller.node is scope.node):
-                found += self.texts(caller, value, depth)
-        return found
+        for function in _functions(self.trees[scope.module], name):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Return) and node.value is not None:
+                    found += self.texts(Scope(scope.module, function, name), node.value, depth)
+        return found or [GAP]
 
     def _is_meant(self, caller: Scope, call: ast.Call, called: Scope) -> bool:
         """Tell whether a call by this name is one of this function, and not of another of the same name."""
@@ -211,13 +248,29 @@ def shell_messages(script: Path) -> Iterator[Message]:
             yield Message(code, words, f"installer/install.sh:{line}")
 
 
+def carried_shell_messages(root: Path) -> Iterator[Message]:
+    """Yield what the shell scripts say that stand as text in the installer's modules: `echo "error: …"`, `error="…"`."""
+    said = re.compile(r'(?:echo "error: (?P<echoed>[^"]*)"|\berror="(?P<kept>[A-Za-z][^"]*)")')
+    for path in sorted((root / "installer").glob("*.py")):
+        text = path.read_text()
+        for found in said.finditer(text):
+            words = re.sub(r"\$\w+", GAP, found["echoed"] or f"{GAP}: {found['kept']}")
+            place = f"installer/{path.name}:{text[: found.start()].count(chr(10)) + 1}"
+            yield Message(1 if found["echoed"] else 4, words, place)
+
+
 def collect(root: Path) -> list[Message]:
     """Return every message of a checkout, each text once for an exit status."""
-    found = [*Sources(root).messages(), *shell_messages(root / "installer" / "install.sh")]
+    shell = [*shell_messages(root / "installer" / "install.sh"), *carried_shell_messages(root)]
+    found = [*Sources(root).messages(), *shell]
     first: dict[tuple[int, str], Message] = {}
     for message in sorted(found):
         first.setdefault((message.exit_code, message.text), message)
     return list(first.values())
+
+
+def _functions(tree: ast.AST, name: str) -> Iterator[ast.FunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name)
 
 
 def _calls_in(scope: Scope, node: ast.AST) -> Iterator[tuple[Scope, ast.Call]]:
