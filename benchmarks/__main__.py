@@ -1,5 +1,11 @@
-"""Run the benchmarks and record what they found. See benchmarks/README.md."""
+"""Run the benchmarks, all or those that are named, and record what they found. See benchmarks/README.md."""
 
-from benchmarks.bundle import main
+import sys
 
-main()
+from benchmarks import bundle, install
+
+PARTS = {"bundle": bundle.main, "install": install.main}
+
+for name in sys.argv[1:] or PARTS:
+    print(f"== {name}")
+    PARTS[name]()

@@ -4,7 +4,6 @@ Everything runs in one go and in turns, as whole processes, on the same files an
 medians. How to read them: benchmarks/README.md.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import packing
-from benchmarks.clock import Command, Timing, forget, machine, measure, own_peak_bytes, warm
+from benchmarks.clock import Command, Timing, forget, machine, measure, own_peak_bytes, record, warm
 
-RESULTS = Path(__file__).with_name("results")
 TURNS = int(os.environ.get("BENCH_TURNS", "5"))
 WEIGHTS_BYTES, WHEELS_BYTES = 1_200_000_000, 240_000_000  # as in qwen1.5-0.5b-chat
 LARGE_BYTES = 9_000_000_000
@@ -37,7 +35,7 @@ def main() -> None:
     report |= {"turns": TURNS, "bytes": size_bytes, "ratios": ratios(timings)}
     report["peak_bytes"] = _peaks(timings, large)
     report["seconds"] = {name: [round(second, 3) for second in timing.seconds] for name, timing in timings.items()}
-    _record(report)
+    record(report, "bundle")
     print(table(report))
 
 
@@ -127,9 +125,3 @@ def table(report: dict[str, Any]) -> str:
     lines += ["", f"{'peak memory':<46}{'MB':>8}{'allowed':>8}"]
     lines += [f"{name:<46}{peak / 1e6:>8.0f}{PEAK_BYTES / 1e6:>8.0f}" for name, peak in report["peak_bytes"].items()]
     return "\n".join(lines)
-
-
-def _record(report: dict[str, Any]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    stamp = report["date"][:16].replace(":", "")
-    (RESULTS / f"{stamp}-bundle.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

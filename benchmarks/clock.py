@@ -3,6 +3,7 @@
 In: commands by name. Out: per command the seconds of each turn and the largest memory that one of its processes had.
 """
 
+import json
 import os
 import platform
 import re
@@ -12,6 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).with_name("results")
 
 
 @dataclass
@@ -117,3 +121,10 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         "load_average": os.getloadavg()[0],
     }
+
+
+def record(report: dict[str, Any], part: str) -> None:
+    """Add a report to the results, under its date and the part of the table that it is."""
+    RESULTS.mkdir(exist_ok=True)
+    stamp = report["date"][:16].replace(":", "")
+    (RESULTS / f"{stamp}-{part}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -20,7 +20,18 @@ UNUSED = re.compile(
     r"|_(main|tqdm|tqdm_gui|tqdm_notebook|utils)\.py|completion\.sh|tqdm\.1)"
     r"|[^/]+\.dist-info/(METADATA|RECORD|WHEEL|entry_points\.txt|top_level\.txt)"
 )
-MAIN = b"from installer.cli import main\n\nmain()\n"
+# On a damaged interpreter not even that may be imported.
+MAIN = b"""\
+import sys
+
+try:
+    from installer.cli import main
+except Exception as error:
+    sys.stderr.write(f"error: Ferry's program, or the Python that it runs on, is damaged: {error}\\n")
+    sys.stderr.write("hint: install the same bundle again: sh install.sh ferry-\\u2026.tar\\n")
+    sys.exit(3)
+main()
+"""
 
 
 def make(checkout: Path, wheels: Iterable[Path]) -> bytes:

@@ -15,7 +15,9 @@ from checksums.errors import FerryError, HealthError, UsageError
 from installer import admin, files, installed, inventory, network, present, settings, starting, transaction, uninstall
 from installer.cli_backup import backup_command, restore_command
 from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
+from installer.cli_doctor import doctor_command
 from installer.cli_release import recover_command, rollback_command, upgrade_command
+from installer.cli_repair import repair_command
 from installer.cli_trust import trust_group
 from installer.host import host_of
 from installer.install import Outcome, Request
@@ -82,8 +84,9 @@ def install(
     places = places_of(prefix, user_mode)
     trust = Trust(allowed_signers, insecure_unsigned, settings.threshold_of(places, threshold))
     request = Request(
-        bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python, accept_signers, deadline_s
-    )
+        bundle, places, trust, python, listen, accept_license, dry_run, ask, host_python, accept_signers, deadline_s,
+        is_watched=sys.stderr.isatty() and not as_json,
+    )  # fmt: skip
     outcome = install_bundle(request, Lines(), present.note)
     report(_outcome_object(outcome), present.outcome(outcome, places, dry_run), as_json)
 
@@ -182,8 +185,18 @@ def uninstall_command(prefix: Path, purge: bool, yes: bool, dry_run: bool, as_js
     report({"release": current.release, "paths": [str(path) for path in paths]}, text, as_json)
 
 
-for _command in (trust_group, upgrade_command, rollback_command, recover_command, backup_command, restore_command):
+OURS = (
+    trust_group,
+    upgrade_command,
+    rollback_command,
+    repair_command,
+    recover_command,
+    backup_command,
+    restore_command,
+)
+for _command in OURS:
     cli.add_command(_command)
+cli.add_command(doctor_command)
 
 
 def _handed_on(name: str, text: str) -> None:

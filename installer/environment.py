@@ -14,6 +14,8 @@ from pathlib import Path
 from checksums import process
 from checksums.errors import IntegrityError
 from checksums.manifest import Manifest
+from installer import trees, wheel_files
+from installer.files import Changes
 from installer.places import Places
 from installer.release import installed_path
 
@@ -28,17 +30,25 @@ def digest_of(manifest: Manifest, python: Path) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
 
 
-def make(manifest: Manifest, places: Places, staging: Path, release: Path, python: Path) -> Path:
-    """Make the environment in the staging folder, unless it is there; return its place below the prefix.
+def make(manifest: Manifest, places: Places, staging: Path, release: Path, python: Path, changes: Changes) -> Path:
+    """Make the environment, unless it stands there undamaged; return its place below the prefix.
 
     Raises:
-        IntegrityError: the bundle carries no uv that could be taken out of its wheel.
+        IntegrityError: the bundle carries no uv that could be taken out of its wheel, or uv left something out.
         ProcessError: uv failed; the message carries the end of what it said.
     """
     final = places.venvs / digest_of(manifest, python)
-    if final.is_dir():
+    if final.is_dir() and trees.is_whole(final):
         return final
-    made = staging / "venv"
+    made = build(manifest, places, staging, release, python)
+    final.parent.mkdir(exist_ok=True)
+    changes.replace(made, final)
+    return final
+
+
+def build(manifest: Manifest, places: Places, staging: Path, release: Path, python: Path) -> Path:
+    """Make the environment in the staging folder, with the list of all that is in it; return it there."""
+    final, made = places.venvs / digest_of(manifest, python), staging / "venv"
     uv = _uv(manifest, staging, release)
     _run(uv, staging, "venv", "--relocatable", "--no-project", "--python", str(python), str(made))
     _run(
@@ -49,8 +59,10 @@ def make(manifest: Manifest, places: Places, staging: Path, release: Path, pytho
     # uv leaves it writable by everybody.
     (made / ".lock").unlink(missing_ok=True)
     compile_folder(made / "bin" / "python", made, final, model_type(release))
-    final.parent.mkdir(exist_ok=True)
-    return made.rename(final)
+    entries = trees.record(made)
+    wheel_files.check(manifest, release, entries)
+    trees.write(made, entries)
+    return made
 
 
 def compile_folder(python: Path, folder: Path, final: Path, model_type: str) -> None:
@@ -61,6 +73,7 @@ def compile_folder(python: Path, folder: Path, final: Path, model_type: str) -> 
     argv: list[str | Path] = [
         python,
         "-I",
+        "-B",
         "-m",
         "compileall",
         "-q",

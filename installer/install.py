@@ -10,18 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from checksums.errors import FerryError, IntegrityError, UsageError
-from checksums.manifest import File
+from checksums.manifest import File, Manifest
 from installer import (
     admin,
     environment,
+    hardening,
+    installed,
     interpreter,
     inventory,
     licence,
     lock,
     preflight,
     release,
+    repair,
     rotation,
     settings,
+    speed,
     state,
     status,
     switch,
@@ -42,7 +46,8 @@ class Request:
     """What the operator asked for; `python` is the interpreter to build on, `ask` a question to the terminal.
 
     `bundle` is one file, or parts of one in any order. With `is_host_python` an interpreter that the bundle carries is
-    left alone: the operator named one. `deadline_s` is how long the release may take until it has answered.
+    left alone: the operator named one. `deadline_s` is how long the release may take until it has answered,
+    `is_watched` says that somebody sits before the terminal.
     """
 
     bundle: Sequence[Path]
@@ -56,6 +61,7 @@ class Request:
     is_host_python: bool = False
     accept_signers: str | None = None
     deadline_s: float | None = None
+    is_watched: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an install did; `password` only where it made the first account."""
+    """What an install did; `password` only where it made the first account; `mended` is how much was damaged."""
 
     release: str
     version: str
@@ -88,6 +94,7 @@ class Outcome:
     user: str | None = None
     password: str | None = None
     rotation: Rotation | None = None
+    mended: int = 0
 
 
 def install(request: Request, progress: Progress, show: Callable[[str], object]) -> Outcome:
@@ -107,10 +114,13 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
             transaction.recover(request.places, progress)
         plan = make_plan(bundle, request)
         if plan.is_same:
-            return _keep(bundle, request, plan)
+            return _keep(bundle, request, plan, progress)
         plan = replace(plan, base=inventory.find(bundle, request.places, progress))
         progress.step("examining this server")
-        preflight.demand(preflight.examine(_subject(bundle, request, plan)))
+        checks = preflight.examine(_subject(bundle, request, plan))
+        preflight.demand(checks)
+        for line in preflight.warnings(checks):
+            show(line)
         show(licence.describe(bundle.manifest, request.bundle[0], plan.base))
         if request.dry_run:
             with progress.bar("verifying every file", _payload_bytes(bundle)) as on_bytes:
@@ -118,7 +128,23 @@ def install(request: Request, progress: Progress, show: Callable[[str], object])
             show(describe(plan, request.places))
             return Outcome(plan.release, plan.version, is_changed=False)
         licence.accept(bundle.manifest, request.bundle[0], plan.base, request.accept_license, request.ask)
-        return _carry_out(bundle, request, plan, progress)
+        outcome = _carry_out(bundle, request, plan, progress)
+    try:
+        _tell(bundle.manifest, request, progress, show)
+    except (FerryError, OSError) as error:
+        # It runs, whatever could not be tried out.
+        show(f"warning: {error}")
+    return outcome
+
+
+def _tell(manifest: Manifest, request: Request, progress: Progress, show: Callable[[str], object]) -> None:
+    """Say what holds on this server, and to whoever waits for it what speed to expect."""
+    progress.step("trying out what the units forbid")
+    for line in hardening.lines(hardening.probe(request.places)):
+        show(line)
+    if request.is_watched:
+        progress.step("measuring how fast memory is read (3 seconds)")
+        show(speed.expect(manifest, request.places).text)
 
 
 def make_plan(bundle: VerifiedBundle, request: Request) -> Plan:
@@ -169,7 +195,7 @@ def _subject(bundle: VerifiedBundle, request: Request, plan: Plan) -> preflight.
     # Where an installation is, Ferry itself listens at its address.
     listen = None if plan.before else plan.listen
     is_carried = _carried(bundle, request) is not None
-    return preflight.Subject(bundle.manifest, request.places, listen, plan.new_bytes, is_carried)
+    return preflight.Subject(bundle.manifest, request.places, listen, plan.new_bytes, is_carried, python=request.python)
 
 
 def _carried(bundle: VerifiedBundle, request: Request) -> File | None:
@@ -193,14 +219,18 @@ def _payload_bytes(bundle: VerifiedBundle) -> int:
     return sum(file.size for file in bundle.payload)
 
 
-def _keep(bundle: VerifiedBundle, request: Request, plan: Plan) -> Outcome:
-    """Leave what is installed; the list of keys that came with it may have been declined before."""
-    brought = None
+def _keep(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:
+    """Mend what is installed; the list of keys that came with it may have been declined before."""
+    brought, mended = None, 0
+    if plan.before and not request.dry_run:
+        mended = len(repair.mend(request.places, plan.before, bundle, progress).problems)
     if rotation.digest(bundle) and not request.dry_run:
         with lock.exclusive(request.places.prefix):
             brought = rotation.offer(bundle, request.places, request.ask, request.accept_signers)
     url = status.url_of(request.places)
-    return Outcome(plan.release, plan.version, is_changed=False, is_same=True, url=url, rotation=brought)
+    return Outcome(
+        plan.release, plan.version, is_changed=mended > 0, is_same=True, url=url, rotation=brought, mended=mended
+    )
 
 
 def _carry_out(bundle: VerifiedBundle, request: Request, plan: Plan, progress: Progress) -> Outcome:
@@ -246,12 +276,13 @@ def _lay_down(
     rotation.demand_list(target)
     if file := _carried(bundle, request):
         progress.step(f"unpacking Python {manifest.python.version}")
-        interpreter.make(file, places, staging, target, manifest.target.python)
+        interpreter.make(file, places, staging, target, manifest.target.python, changes)
     progress.step("making the Python environment, offline")
-    venv = environment.make(manifest, places, staging, target, _python(bundle, request))
+    venv = environment.make(manifest, places, staging, target, _python(bundle, request), changes)
     final = places.release(plan.release)
     environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
     (target / "venv").symlink_to(Path("../../venvs", venv.name))
+    installed.record(target, manifest)
     release.publish(places, staging, target, plan.release, changes)
     # From here on the new files may be relied upon: a power cut must not lose what `current` will point to.
     os.sync()

@@ -2,14 +2,13 @@
 
 The archive is a payload file like any other: hashed while it was copied, in the store, compared by `verify`. It is
 unpacked here from those very bytes, by our own reader: plain files and folders first, links when all of it was proved.
+What came of it is listed, so that every change is found.
 Folders are named by the archive's digest, so that releases with the same interpreter share one.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
 from checksums import archive, process
 from checksums.archive import Entry
@@ -19,9 +18,10 @@ from checksums.layout import INTERPRETER_FOLDER
 from checksums.manifest import File, Manifest
 from checksums.new_file import NewFile
 from checksums.process import ProcessError
+from installer import trees
+from installer.files import Changes
 from installer.places import Places
 from installer.release import installed_path
-from installer.verify import Discard
 
 # What no start imports, and what only a builder needs.
 NOT_COMPILED = r"/(tests?|idlelib|lib2to3|tkinter|turtledemo|ensurepip|site-packages|pydoc_data|config-[^/]*)/"
@@ -44,27 +44,32 @@ def program(file: File, places: Places, python: str) -> Path:
     return home(file, places) / "bin" / f"python{python}"
 
 
-def make(file: File, places: Places, staging: Path, release: Path, python: str) -> None:
+def make(file: File, places: Places, staging: Path, release: Path, python: str, changes: Changes) -> None:
     """Put the carried interpreter, Python "3.11", below the prefix, unless it stands there undamaged.
 
     Raises:
         IntegrityError: its archive holds what no interpreter archive may.
         HostError: it does not run on this server.
     """
-    source, final = release / installed_path(file.path), home(file, places)
-    if final.is_dir() and not any(differences(source, final)):
+    final = home(file, places)
+    if final.is_dir() and trees.is_whole(final):
         return
-    made = staging / "python"
-    unpack(source, made)
+    made = build(file, places, staging, release, python)
+    final.parent.mkdir(exist_ok=True)
+    changes.replace(made, final)
+
+
+def build(file: File, places: Places, staging: Path, release: Path, python: str) -> Path:
+    """Unpack the carried interpreter in the staging folder, with the list of all that is in it; return it there."""
+    final, made = home(file, places), staging / "python"
+    unpack(release / installed_path(file.path), made)
     runs = made / "bin" / f"python{python}"
     _prove(runs)
     # Tracebacks name the final place; what cannot be compiled is left as it is.
     words = ["-m", "compileall", "-q", "-j", "0", "-x", NOT_COMPILED, "-s", str(made), "-p", str(final)]
     process.run([runs, "-I", "-B", *words, made / "lib"], check=False)
-    final.parent.mkdir(exist_ok=True)
-    if final.exists():
-        final.rename(staging / "damaged-python")
-    made.rename(final)
+    trees.write(made, trees.record(made))
+    return made
 
 
 def unpack(source: Path, folder: Path) -> None:
@@ -90,29 +95,6 @@ def unpack(source: Path, folder: Path) -> None:
             os.utime(path, (entry.mtime, entry.mtime))
 
 
-def differences(source: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """Compare an unpacked interpreter with its archive; yield (path, what is wrong). Bytecode beside it is not counted.
-
-    Raises:
-        IntegrityError: the archive itself is damaged.
-    """
-    wrong: dict[str, str] = {}
-    entries = _read(source, lambda entry: _comparing(folder / entry.path, entry, wrong))
-    for entry in entries:
-        path = folder / entry.path
-        if entry.kind == "link" and (not path.is_symlink() or str(path.readlink()) != entry.target):
-            wrong[entry.path] = "not the link that the archive has"
-        if entry.kind == "twin" and (not path.is_file() or not path.samefile(folder / entry.target)):
-            wrong[entry.path] = "not the file that the archive has"
-    known = {entry.path for entry in entries}
-    for path in folder.rglob("*"):
-        name = str(path.relative_to(folder))
-        is_ours = path.is_dir() and not path.is_symlink()
-        if not is_ours and name not in known and path.parent.name != "__pycache__":
-            wrong[name] = "not in the archive"
-    yield from sorted(wrong.items())
-
-
 def _read(source: Path, target: archive.Target) -> list[Entry]:
     try:
         with source.open("rb") as stream:
@@ -128,35 +110,6 @@ def _create(path: Path, entry: Entry) -> AbstractContextManager[Sink]:
     file = NewFile(path, mode)
     path.chmod(mode)
     return file
-
-
-@contextmanager
-def _comparing(path: Path, entry: Entry, wrong: dict[str, str]) -> Iterator[Sink]:
-    if path.is_symlink() or not path.is_file():
-        wrong[entry.path] = "missing" if not path.exists() else "not a plain file"
-        yield Discard()
-        return
-    with path.open("rb") as file:
-        compare = _Compare(file)
-        yield compare
-        if not compare.is_same or file.read(1):
-            wrong[entry.path] = "differs from the archive"
-    mode = 0o555 if entry.is_executable else 0o444
-    if path.stat().st_mode & 0o777 != mode:
-        wrong[entry.path] = f"mode {path.stat().st_mode & 0o777:04o} instead of {mode:04o}"
-
-
-class _Compare:
-    """A sink that holds what it is given against the bytes of a file."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.is_same = True
-
-    def write(self, data: memoryview, /) -> int:
-        """Compare the next bytes."""
-        self.is_same = self.is_same and self.file.read(len(data)) == data
-        return len(data)
 
 
 def _prove(program: Path) -> None:

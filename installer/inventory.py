@@ -30,8 +30,8 @@ def take(places: Places, current: State, progress: Progress) -> Inventory:
         FerryError: a release's own manifest is gone or damaged.
     """
     listed = [file for name in _kept(current) for file in _files(places.release(name))]
-    whole = _whole(listed, places, progress, "hashing what is here")
-    files = {file.sha256: file.size for file in listed if file.sha256 in whole and file.path != INSTALLER}
+    found = whole(listed, places, progress, "hashing what is here")
+    files = {file.sha256: file.size for file in listed if file.sha256 in found and file.path != INSTALLER}
     return Inventory(current.release, current.sequence, files)
 
 
@@ -44,8 +44,8 @@ def find(bundle: VerifiedBundle, places: Places, progress: Progress) -> Mapping[
     base = bundle.manifest.base
     if base is None:
         return {}
-    whole = _whole(bundle.left_out, places, progress, "hashing what the delta counts on")
-    lacking = [file.path for file in bundle.left_out if file.sha256 not in whole]
+    found = whole(bundle.left_out, places, progress, "hashing what the delta counts on")
+    lacking = [file.path for file in bundle.left_out if file.sha256 not in found]
     if lacking:
         more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
         raise HostError(
@@ -53,7 +53,7 @@ def find(bundle: VerifiedBundle, places: Places, progress: Progress) -> Mapping[
             f" {len(lacking)}: {', '.join(lacking[:NAMED])}{more}",
             "install the full bundle, or build a delta on what is here: ferry inventory --out inventory.json",
         )
-    return whole
+    return found
 
 
 def _kept(current: State) -> list[str]:
@@ -68,7 +68,7 @@ def _files(release: Path) -> list[File]:
         raise FerryError(f"{path}: {error.strerror}", "see what else is damaged: ferry verify") from error
 
 
-def _whole(wanted: Iterable[File], places: Places, progress: Progress, text: str) -> dict[str, Path]:
+def whole(wanted: Iterable[File], places: Places, progress: Progress, text: str) -> dict[str, Path]:
     """Return SHA-256 -> a file of this server that has it, for those wanted that are here and undamaged."""
     unique = {file.sha256: file for file in wanted}
     held = _held(places)

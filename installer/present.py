@@ -39,7 +39,8 @@ def ask(question: str) -> bool:
 def outcome(done: Outcome, places: Places, is_dry_run: bool) -> str:
     """Return what an install did."""
     if done.is_same:
-        lines = [f"{done.release} is installed already; nothing was changed", "see: ferry status; ferry verify"]
+        what = f"{done.mended} damaged files or folders were mended" if done.mended else "nothing was changed"
+        lines = [f"{done.release} is installed already; {what}", "see: ferry status; ferry verify"]
         return "\n".join([*lines, *([f"but {rotation(done.rotation)}"] if done.rotation else [])])
     if is_dry_run:
         return f"{done.release}: can be installed"
@@ -102,7 +103,7 @@ def problems(release: str, found: Sequence[Problem]) -> str:
     """Return what `verify` found."""
     if not found:
         return f"{release}: every file is what was signed"
-    return "\n".join(f"{problem.path}: {problem.problem}" for problem in found)
+    return "\n".join([*(f"{problem.path}: {problem.problem}" for problem in found), "to mend it: ferry repair"])
 
 
 def inventory(taken: Inventory, out: Path) -> str:

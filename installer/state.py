@@ -40,13 +40,21 @@ def read(places: Places) -> State | None:
     try:
         raw: dict[str, Any] = json.loads(places.state.read_bytes())
         # A newer Ferry may have written more, before it was rolled back.
-        return State(**{name: value for name, value in raw.items() if name in State.__dataclass_fields__})
+        known = {name: value for name, value in raw.items() if name in State.__dataclass_fields__}
+        return _checked(State(**known))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FerryError(
             f"{places.state}: damaged: {error}", "restore it from a backup, or install into another --prefix"
         ) from error
+
+
+def _checked(state: State) -> State:
+    words = (state.mode, state.release, state.version, state.python, state.previous or "")
+    if state.mode not in {"root", "user"} or not all(isinstance(word, str) for word in words):
+        raise ValueError("a value that cannot be")
+    return state
 
 
 def need(places: Places) -> State:

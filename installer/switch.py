@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checksums.errors import FerryError, HealthError
-from installer import admin, settings, snapshot, starting, wrapper
+from installer import admin, hardening, settings, snapshot, starting, units, wrapper
 from installer.files import Changes
 from installer.host import Host, host_of
 from installer.places import Places
@@ -53,6 +53,9 @@ def switch(
     host.prepare(target.release, changes)
     settings.write(places, target.release, target.listen, target.trust, changes)
     wrapper.write(places, changes)
+    if not places.is_user:
+        made = (places.prefix, places.etc, places.data, places.log, places.cache, places.wrapper, *units.FILES)
+        hardening.relabel(made)
     host.stop()
     if before:
         snapshot.take(places, changes)

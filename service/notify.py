@@ -5,7 +5,19 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send a state such as "READY=1", "STOPPING=1" or "WATCHDOG=1"."""
+    """Send a state such as "READY=1" or "STOPPING=1"; wait where systemd is busy."""
+    _send(state, 0)
+
+
+def feed_watchdog() -> None:
+    """Say "still working". Neither waits nor fails: where systemd reads late, earlier ones are still to be read."""
+    try:
+        _send("WATCHDOG=1", socket.MSG_DONTWAIT)
+    except OSError:
+        return
+
+
+def _send(state: str, flags: int) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -13,4 +25,4 @@ def notify(state: str) -> None:
     target = "\0" + address[1:] if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.connect(target)
-        sender.sendall(state.encode())
+        sender.send(state.encode(), flags)

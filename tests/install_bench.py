@@ -58,10 +58,13 @@ class Bench:
         return dict(os.environ) if self.path is None else os.environ | {"PATH": self.path}
 
     def ferry(self, *words: str, status: int = 0) -> Any:
-        command = [str(self.prefix / "bin" / "ferry"), *words, "--json"]
+        return json.loads(self.run(*words, "--json", status=status).stdout)
+
+    def run(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [str(self.prefix / "bin" / "ferry"), *words]
         done = subprocess.run(command, **OUTPUT, env=self.environment, check=False)
         assert done.returncode == status, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-        return json.loads(done.stdout)
+        return done
 
     def processes(self) -> list[str]:
         """Return the command lines of living processes that name the prefix."""

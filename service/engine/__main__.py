@@ -6,6 +6,7 @@ systemd would try a failed condition again and again, until the unit's start lim
 """
 
 import argparse
+import faulthandler
 import logging
 import os
 import sys
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     logging.basicConfig(level=logging.INFO, format="ferry-engine: %(levelname)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # systemd's watchdog ends a decoder that hangs by SIGABRT: the journal then says in which line it was.
+    faulthandler.enable()
     _prepare_libraries()
     try:
         paths = Paths.from_environment()
@@ -33,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = config.load(paths.config)
         if options.wanted:
             return int(bool(settings.engine.url))
+        _check_room(settings)
         return _serve(paths, settings)
     except (ConfigError, PathsError) as error:
         if options.wanted:
@@ -42,6 +46,20 @@ def main(arguments: Sequence[str]) -> int:
     except SocketError as error:
         _complain(error)
         return EXIT_FAILED
+
+
+def _check_room(settings: Config) -> None:
+    """Rather refuse a context that the unit's memory limit was not made for than be killed in the middle of an answer.
+
+    Raises: ConfigError.
+    """
+    room, engine = os.environ.get("FERRY_ROOM_TOKENS", ""), settings.engine
+    if room.isdigit() and engine.context_tokens * engine.slots > int(room):
+        raise ConfigError(
+            f"ferry.toml: [engine] context_tokens = {engine.context_tokens}, slots = {engine.slots}: more than the "
+            f"{room} tokens that the memory limit of ferry-engine.service was made for",
+            "let Ferry set the limit anew: ferry stop; ferry start",
+        )
 
 
 def _prepare_libraries() -> None:

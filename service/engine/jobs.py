@@ -70,6 +70,7 @@ class Job:
             raise Cancelled
 
     def give_up(self) -> None:
-        """Tell the client why the work ended, if it was not the client who ended it."""
-        if self._error:
-            self.emit(Failed(self._error))
+        """Tell the client, once, why the work ended, if it was not the client who ended it."""
+        error, self._error = self._error, None
+        if error:
+            self.emit(Failed(error))

@@ -94,6 +94,8 @@ class Scheduler:
             self._changed.wait_for(lambda: self._running is None, grace_s)
             if self._running:
                 self._running.withdraw(stopping())
+                # Told now: the step that the decoder is in may take longer than a stop.
+                self._running.give_up()
 
 
 def stopping() -> RequestError:

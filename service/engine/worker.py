@@ -15,7 +15,7 @@ from service.config import Engine
 from service.engine.errors import Cancelled, EngineError, RequestError
 from service.engine.jobs import Failed, Finished, Job, Started
 from service.engine.scheduler import Scheduler
-from service.notify import notify
+from service.notify import feed_watchdog, notify
 
 if TYPE_CHECKING:
     from service.engine.answering import Answerer
@@ -80,10 +80,10 @@ class Worker(threading.Thread):
             self._beat()
 
     def _beat(self) -> None:
-        """Feed systemd's watchdog: from here, so that a decoder that hangs is noticed."""
+        """Feed systemd's watchdog: between two steps and nowhere else, so that a decoder that hangs is noticed."""
         if time.monotonic() - self._beaten >= BEAT_S:
             self._beaten = time.monotonic()
-            notify("WATCHDOG=1")
+            feed_watchdog()
 
     def _serve(self, job: Job) -> None:
         try:

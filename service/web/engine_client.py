@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import httpx
 
@@ -50,10 +51,13 @@ class Cancel:
 
     def __init__(self) -> None:
         self.is_set = False
+        self._reason = ""
         self._socket: socket.socket | None = None
 
-    def set(self) -> None:
+    def set(self, reason: str = "") -> None:
+        """End it; a client that is still there is told the reason."""
         self.is_set = True
+        self._reason = self._reason or reason
         if self._socket is not None:
             try:
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -66,6 +70,10 @@ class Cancel:
             self._socket = info["return_value"].get_extra_info("socket")
             if self.is_set:
                 self.set()
+
+    def error(self) -> EngineAway | Cancelled:
+        """Return what whoever waits for the answer is to be told."""
+        return EngineAway(self._reason) if self._reason else Cancelled()
 
 
 class Answer:
@@ -82,7 +90,7 @@ class Answer:
         with _failures(self._cancel):
             yield from self._response.iter_raw()
         if self._cancel.is_set:  # a body without a length ends as if it were whole
-            raise Cancelled
+            raise self._cancel.error()
 
     def read(self) -> bytes:
         return b"".join(self.chunks())
@@ -105,6 +113,9 @@ class EngineClient:
         self.is_local = not config.engine.url
         self._base = config.engine.url.rstrip("/") or "http://engine/v1"
         self._socket_path = socket_path
+        # Those of answers that nobody holds any more leave by themselves.
+        self._cancels: WeakSet[Cancel] = WeakSet()
+        self._closing = ""
         timeout = config.queue.timeout_s + FIRST_BYTE_GRACE_S
         self._client = httpx.Client(
             transport=self._transport(),
@@ -123,6 +134,9 @@ class EngineClient:
             headers={"Content-Type": "application/json", "X-Ferry-User": user, "Accept-Encoding": "identity"},
             extensions={"trace": cancel.trace},
         )
+        if self._closing:
+            raise EngineAway(self._closing)
+        self._cancels.add(cancel)
         with _failures(cancel):
             return Answer(self._client.send(request, stream=True), cancel)
 
@@ -147,6 +161,12 @@ class EngineClient:
         if response.status_code != 200:
             return Health(False, _reason(response))
         return Health(True, model=_told(response, "model"))
+
+    def end_all(self, reason: str) -> None:
+        """End what is being answered and begin nothing more; every client is told the reason."""
+        self._closing = reason
+        for cancel in list(self._cancels):
+            cancel.set(reason)
 
     def close(self) -> None:
         self._client.close()
@@ -187,7 +207,7 @@ def _failures(cancel: Cancel) -> Iterator[None]:
         yield
     except Exception as error:
         if cancel.is_set:  # whatever it was: its socket was shut down under it
-            raise Cancelled from error
+            raise cancel.error() from error
         if isinstance(error, (httpx.HTTPError, OSError)):
             raise EngineAway(_words(error)) from error
         raise

@@ -1,4 +1,4 @@
-"""gunicorn's settings, read by it as a Python module: where to listen, and how a worker says that it serves.
+"""gunicorn's settings, read by it as a Python module: where to listen, and what a worker does beside serving.
 
 `python -m service.web` hands over to gunicorn with this. gunicorn itself would tell systemd READY=1 before any worker
 has booted, so __main__ hides NOTIFY_SOCKET from it under another name.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import gevent
+
 from service import config as configuration
-from service.notify import notify
+from service.notify import feed_watchdog, notify
 from service.paths import Paths
 from service.web import HIDDEN_NOTIFY_SOCKET
 
@@ -22,12 +24,17 @@ workers = 1
 worker_class = "gevent"
 worker_connections = 4000
 keepalive = 15
-timeout = 60
+timeout = 30  # a worker that hangs is replaced after this; systemd's watchdog is for when gunicorn does not
 graceful_timeout = 4  # open connections hold a stop up this long, and `systemctl stop` has to be done within 10 s
 umask = 0o077
 errorlog = "-"
 control_socket_disable = True  # it would live in the home folder, which the service does not have
 proc_name = "ferry-web"
+
+BEAT_S = 1.0
+# At a stop an answer may come to its end so long. gunicorn looks once a second whether all have: this and two such
+# seconds are graceful_timeout.
+ANSWER_GRACE_S = 2.0
 
 
 def post_worker_init(worker: Any) -> None:
@@ -36,3 +43,19 @@ def post_worker_init(worker: Any) -> None:
         os.environ["NOTIFY_SOCKET"] = address
         notify("READY=1")
     worker.log.info("Ferry serves on %s", _config.web.listen)
+    gevent.spawn(_attend, worker)
+
+
+def _attend(worker: Any) -> None:
+    """Feed systemd's watchdog, and at a stop end the streams while their clients can still be told.
+
+    A greenlet among those that serve: where something blocks them all, it blocks this one too.
+    """
+    # Not above: what this imports must not be imported before gevent has patched the standard library.
+    from service.web.services import KEY
+
+    while worker.alive:
+        feed_watchdog()
+        gevent.sleep(BEAT_S)
+    gevent.sleep(ANSWER_GRACE_S)
+    worker.wsgi.extensions[KEY].engine.end_all("Ferry is being stopped")

@@ -272,3 +272,12 @@ def test_a_model_that_cannot_be_loaded_ends_the_start_with_its_folder(tmp_path: 
     assert done.returncode == 1
     assert "release/model" in done.stderr
     assert "hint: run: ferry verify" in done.stderr
+
+
+def test_a_context_that_the_units_memory_limit_was_not_made_for_ends_the_start(tmp_path: Path) -> None:
+    engine = EngineProcess(tmp_path, tmp_path, "tiny", "[engine]\ncontext_tokens = 9000\n")
+    engine.start(FERRY_ROOM_TOKENS="8192")
+    assert engine.process and engine.process.wait(30) == 2
+    said = engine.journal.read_text()
+    assert "[engine] context_tokens = 9000, slots = 1: more than the 8192 tokens" in said
+    assert "hint: let Ferry set the limit anew: ferry stop; ferry start" in said

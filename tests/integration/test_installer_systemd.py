@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,31 @@ def test_backup_and_restore_put_ownership_right_by_name(server: Server) -> None:
     assert run(["sh", "-c", "ls -A /var/lib/ferry | grep -c '^\\.'"], check=False).stdout.strip() == "0"
     assert server.states() == ["active", "active"]
     run(["rm", "/root/backup.tar"])
+
+
+def test_a_unit_that_fails_again_and_again_is_not_given_up(server: Server) -> None:
+    """Such as while a disk is full: when that is over it comes back by itself."""
+    drop_in = "/run/systemd/system/ferry-engine.service.d/quick.conf"
+    server.container.put(drop_in, b"[Service]\nRestartSec=100ms\n")
+    script = "cd /opt/ferry/current/app/service; mv behaviour kept; printf 'engine dies' >behaviour"
+    kill = "systemctl daemon-reload; systemctl kill --signal=KILL ferry-engine"
+    server.container.run(["sh", "-c", f"{script}; {kill}"])
+    wait_until(lambda: restarts(server) >= 8)
+    assert server.states()[0] == "active", "the web serves on"
+    server.container.run(["mv", "/opt/ferry/current/app/service/kept", "/opt/ferry/current/app/service/behaviour"])
+    wait_until(lambda: server.states() == ["active", "active"] and server.ferry("status")["ready"])
+    server.container.run(["sh", "-c", f"rm -r {drop_in.rpartition('/')[0]}; systemctl daemon-reload"])
+
+
+def restarts(server: Server) -> int:
+    return int(server.container.run(["systemctl", "show", "--value", "-p", "NRestarts", "ferry-engine"]).stdout)
+
+
+def wait_until(fact: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_an_upgrade_that_does_not_answer_is_taken_back_and_a_good_one_stays(server: Server) -> None:

@@ -24,4 +24,6 @@ listener.listen()
 if address := os.environ.get("NOTIFY_SOCKET"):
     socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", address)
 while True:
-    time.sleep(60)
+    time.sleep(10)
+    if address:
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"WATCHDOG=1", address)

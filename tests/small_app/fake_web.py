@@ -39,7 +39,20 @@ if behaviour == "web dies":
     sys.exit("error: this web cannot start")
 listen = re.search(r'^listen = "(.*):(\d+)"', Path(os.environ["FERRY_CONFIG"]).read_text(), re.MULTILINE)
 assert listen
-server = ThreadingHTTPServer((listen[1], int(listen[2])), Handler)
-if address := os.environ.get("NOTIFY_SOCKET"):
-    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", address)
-server.serve_forever()
+address = os.environ.get("NOTIFY_SOCKET")
+
+
+def tell(state: bytes) -> None:
+    if address:
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(state, address)
+
+
+class Server(ThreadingHTTPServer):
+    def service_actions(self) -> None:
+        """Feed systemd's watchdog: serve_forever calls this between two looks for requests."""
+        tell(b"WATCHDOG=1")
+
+
+server = Server((listen[1], int(listen[2])), Handler)
+tell(b"READY=1")
+server.serve_forever(poll_interval=5)

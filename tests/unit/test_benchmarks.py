@@ -17,8 +17,8 @@ from benchmarks.clock import Timing
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
 import pathlib, sys
-from benchmarks import bundle
-bundle.RESULTS = pathlib.Path(sys.argv[1])
+from benchmarks import bundle, clock
+clock.RESULTS = pathlib.Path(sys.argv[1])
 bundle.TURNS, bundle.WEIGHTS_BYTES, bundle.WHEELS_BYTES, bundle.LARGE_BYTES = 1, 3_000_000, 450_000, 500_000_000
 bundle.main()
 """

@@ -145,3 +145,22 @@ def test_a_client_that_left_is_told_nothing() -> None:
     assert told == []
     job.emit(Piece("x"))
     assert told == [Piece("x")]
+
+
+def test_at_a_stop_the_client_is_told_while_the_decoder_is_still_in_its_step() -> None:
+    scheduler, told = Scheduler(Queue()), []
+    is_stepping, may_end = threading.Event(), threading.Event()
+
+    def long_step(job: Job) -> None:
+        is_stepping.set()
+        may_end.wait(30)
+
+    scheduler.submit(make_job(emit=told.append))
+    decoder = threading.Thread(target=scheduler.run_next, args=(long_step, 0))
+    decoder.start()
+    is_stepping.wait(30)
+    scheduler.close(grace_s=0)
+    (event,) = told
+    assert isinstance(event, Failed) and event.error.code == "stopping"
+    may_end.set()
+    decoder.join()

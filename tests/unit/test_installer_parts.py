@@ -57,7 +57,8 @@ def test_a_user_installation_is_below_its_prefix() -> None:
 
 def test_the_command_quotes_its_paths() -> None:
     text = wrapper.render(USER)
-    assert "readlink -f '/home/a b/ferry/current'" in text and "--prefix '/home/a b/ferry' \"$@\"" in text
+    assert "for release in \"$(readlink -f '/home/a b/ferry/current')\" '/home/a b/ferry/releases'/*; do" in text
+    assert '"$release/install.pyz" --prefix \'/home/a b/ferry\' "$@"' in text
 
 
 def test_the_default_settings_get_the_address_and_nothing_else() -> None:
@@ -80,7 +81,7 @@ def test_kept_settings_decide_where_ferry_listens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", units.UNITS)
 def test_units_carry_the_prefix_and_escape_percent(unit: str) -> None:
-    text = units.render((TEMPLATES / unit).read_text(), places.places_of(Path("/srv/50% ferry"), is_user=False))
+    text = units.render((TEMPLATES / unit).read_text(), places.places_of(Path("/srv/50% ferry"), is_user=False), {})
     assert "@PREFIX@" not in text
     assert 'ExecStart="/srv/50%% ferry/current/venv/bin/python" -m service.' in text
     assert units.prefix_of(text) == "/srv/50% ferry"
@@ -160,7 +161,7 @@ def test_each_check_fails_alone_on_a_host_that_lacks_it(
     manifest = small_bundle.manifest(recipe, {"install.pyz": b""})
     there = places.places_of(tmp_path / "not" / "yet", is_user=True)
     checks = preflight.examine(preflight.Subject(manifest, there, listen, recipe.disk_bytes))
-    assert [check.name for check in checks if not check.ok] == [name]
+    assert [check.name for check in checks if check.forbids] == [name]
     with pytest.raises(HostError, match=f"{name}: found ") as raised:
         preflight.demand(checks)
     assert raised.value.hint and raised.value.exit_code == 4
@@ -177,7 +178,7 @@ def test_all_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_second_installation_on_one_server_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    unit = units.render((TEMPLATES / "ferry.service").read_text(), ROOT)
+    unit = units.render((TEMPLATES / "ferry.service").read_text(), ROOT, {})
     (tmp_path / "ferry.service").write_text(unit)
     monkeypatch.setattr(units, "SYSTEM", tmp_path)
     manifest = small_bundle.manifest(Recipe(), {"install.pyz": b""})
