@@ -1,8 +1,8 @@
-"""Collect every error message that the server's side can print, out of its sources: what docs/errors.md has to explain.
+"""Collect every error message that the server's side can print, out of its sources: docs/errors.md explains them.
 
-In: a checkout. Out: a `Message` for each place that makes an error: the exit status (0 for an answer over HTTP), and the
-first line of its text, with `…` for what only the moment knows. What a function is given and puts into an error is
-followed to where it is called, and what a variable holds to where it is set.
+In: a checkout. Out: a `Message` for each text that an error can have: the exit status (0 for an answer over HTTP), and
+its first line, with `…` for what only the moment knows. What a function is given and puts into an error is followed to
+where it is called, and what a variable holds to where it is set.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TEXT_AT = {"Refusal": 2, "RequestError": 1, "ProcessError": -1, "Problem": 1, "D
 # Functions that yield problems, which an error of this exit status then lists.
 LISTED = {("service/config.py", "_problems"): 2, ("service/config.py", "_section_problems"): 2}
 # The parameters that hold a message, or the end of one. Others hold the name of a thing.
-FOLLOWED = frozenset({"complaint", "message", "reasons", "text", "what", "why"})
+FOLLOWED = frozenset({"complaint", "message", "problem", "reasons", "text", "what", "why"})
 GAP = "…"
 MANY = 64
 
@@ -120,9 +120,8 @@ class Sources:
                         yield Message(code, f"{GAP}: {text}", f"{module}:{node.lineno}")
 
     def _texts_of(self, scope: Scope, call: ast.Call, name: str) -> Iterator[str]:
-        at = TEXT_AT.get(name, 0)
-        found = _argument(call, at, "message")
-        if found is None or (scope.name == "__init__" and at >= 0):
+        found = _argument(call, TEXT_AT.get(name, 0), "message")
+        if found is None:
             return
         for text in self.texts(scope, found):
             first = text.partition("\n")[0].strip()
@@ -178,14 +177,11 @@ class Sources:
         for caller, value in self._givers(scope, name) if name in scope.parameters else ():
             if isinstance(value, ast.Name):
                 found += self._appended(caller, value.id, depth + 1)
+        for value in _assigned(scope.node, name):
+            found += self.texts(scope, value.elt, depth) if isinstance(value, ast.ListComp) else []
         for node in ast.walk(scope.node):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
-                if isinstance(node.func.value, ast.Name) and node.func.value.id == name:
-                    found += self.texts(scope, node.args[0], depth)
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.ListComp):
-                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-                if isinstance(target, ast.Name) and target.id == name:
-                    found += self.texts(scope, node.value.elt, depth)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == f"{name}.append":
+                found += self.texts(scope, node.args[0], depth)
         return found
 
     def _of_name(self, scope: Scope, name: str, depth: int) -> list[str]:
@@ -236,16 +232,27 @@ class Sources:
 def shell_messages(script: Path) -> Iterator[Message]:
     """Yield what install.sh's `fail STATUS MESSAGE` and `refuse MESSAGE` say."""
     text = script.read_text()
-    call = re.compile(r'\b(?:fail (?P<code>\d|"\$fault")|(?P<refuse>refuse)) "(?P<text>(?:[^"\\]|\\.)*?)"(?= |$|;|\n)', re.M)
-    for found in call.finditer(text):
-        words = found["text"].partition("\n")[0]
-        words = re.sub(r"\$\([^()]*(?:\([^()]*\)[^()]*)*\)", GAP, words)
-        words = re.sub(r"\$\{[^}]*\}|\$[A-Za-z_0-9]+", GAP, words)
-        words = re.sub(f"{GAP}+", GAP, words).strip()
+    for found in re.finditer(r'\b(?:fail (?P<code>\d)|refuse) "', text):
+        words = re.sub(f"{GAP}+", GAP, _quoted(text, found.end())).partition("\n")[0]
         if re.search(r"[^\W\d_]{2}", words.replace(GAP, "")):
-            code = 3 if found["refuse"] else int(found["code"].strip('"$') if found["code"].isdigit() else 2)
-            line = text[: found.start()].count("\n") + 1
-            yield Message(code, words, f"installer/install.sh:{line}")
+            place = f"installer/install.sh:{text[: found.start()].count(chr(10)) + 1}"
+            yield Message(int(found["code"] or 3), words, place)
+
+
+def _quoted(text: str, at: int) -> str:
+    """Return a double-quoted word of a shell script from behind its first quote, with a gap for each expansion."""
+    words, depth = "", 0
+    while depth or text[at] != '"':
+        if text[at] == "$" and text[at + 1] in "({":
+            words, depth, at = words + GAP, depth + 1, at + 1
+        elif depth:
+            depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(text[at], 0)
+        elif name := re.compile(r"\$\w+").match(text, at):
+            words, at = words + GAP, name.end() - 1
+        else:
+            words += text[at]
+        at += 1
+    return words
 
 
 def carried_shell_messages(root: Path) -> Iterator[Message]:
@@ -287,7 +294,9 @@ def _calls_in(scope: Scope, node: ast.AST) -> Iterator[tuple[Scope, ast.Call]]:
 
 def _called(call: ast.Call) -> str:
     function = call.func
-    return function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    return (
+        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    )
 
 
 def _argument(call: ast.Call, at: int, name: str) -> ast.expr | None:

@@ -1,7 +1,7 @@
 """Read the operator's manual as its reader does: command by command, with the output that stands behind them.
 
 In: the text of docs/manual.md or its translation. Out: its blocks. What stands in a box marked `sh` is run by
-tests/e2e/test_manual.py, line by line; a box marked `text` right behind it holds lines that its output must have, in
+tests/e2e/test_manual_followed.py, line by line; a box marked `text` right behind it holds lines that its output must have, in
 that order, with `…` for anything. What is only indented is shown and not run.
 """
 

@@ -85,7 +85,7 @@ def test_a_new_message_would_be_noticed(tmp_path: Path) -> None:
     module.with_name("install.sh").write_text(
         'fail 4 "no $1 in ${TMPDIR:-/tmp}" "hint"\nrefuse "$path: a $(kind) one" \'x\'\n'
     )
-    module.write_text('''
+    module.write_text("""
 NAME = "ferry.toml"
 
 def plain(path):
@@ -103,7 +103,7 @@ def caller(number):
 def lines(paths):
     found = [f"{path}: lost" for path in paths]
     raise FerryError("\\n".join(found), "hint")
-''')
+""")
     assert {(one.exit_code, one.text) for one in error_messages.collect(tmp_path)} == {
         (3, "ferry.toml: … is new"),
         (2, "a new one"),

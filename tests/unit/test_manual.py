@@ -1,4 +1,4 @@
-"""The manual in two languages: the same chapters, commands, outputs and settings; tests/e2e/test_manual.py follows it."""
+"""The manual in two languages: the same chapters, commands, outputs and settings; tests/e2e/test_manual_followed.py follows it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The operator's manual, followed word by word on a Debian 12 without network: from the medium to an answer, and away.
+"""The operator's manual, followed word by word on a Debian 12 without network: from medium to answer, and away.
 
-Both languages have the same commands (tests/unit/test_manual.py), so one run is a run of both. Put in are only the media
-and the list of keys, which came another way. The manual's own curl needs no curl here: its address, key and question do.
+Both languages have the same commands (tests/unit/test_manual.py), so one run is a run of both. Put in are only the
+media and the list of keys, which came another way. No curl is needed for the manual's curl: what it sends is sent.
 """
 
 from __future__ import annotations
@@ -88,8 +88,12 @@ def test_every_command_of_the_manual_does_what_it_should(reading: Reading) -> No
 
 
 def test_each_output_has_what_the_manual_shows(reading: Reading) -> None:
-    absent = [(line, step.commands, output[-3000:]) for step, output in reading.outputs for line in missing(step, output)]
-    assert absent == [], "\n".join(f"{line!r} after {commands}:\n{output}" for line, commands, output in absent)
+    absent = [
+        f"{line!r} after {step.commands}:\n{output[-3000:]}"
+        for step, output in reading.outputs
+        for line in missing(step, output)
+    ]
+    assert absent == [], "\n".join(absent)
 
 
 def test_the_first_login_works_with_the_password_that_was_shown(reading: Reading) -> None:
@@ -115,4 +119,5 @@ def test_no_secret_that_was_shown_went_to_a_log(reading: Reading) -> None:
 
 def test_after_the_last_chapter_the_disk_is_as_it_was(reading: Reading) -> None:
     assert reading.server.changes() == {}
+    assert reading.server.container.run(["systemctl", "list-units", "--all", "--no-legend", "ferry*"]).stdout == ""
     assert reading.server.container.run(["pgrep", "-f", "ferry"], check=False).stdout == ""
