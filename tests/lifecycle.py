@@ -12,7 +12,7 @@ from servers import Server
 
 import installer.cli
 
-INODES = "find -L /opt/ferry/current/{} -xdev -type f -printf '%P %D:%i\\n'"
+INODES = "find /opt/ferry/current/{}/ -xdev -type f -printf '%P %D:%i\\n'"
 EVERY_INODE = "find /opt/ferry -xdev -type f -printf '%D:%i\\n' | sort -u"
 
 
@@ -42,8 +42,9 @@ class Lifecycle:
         print(f"the upgrade added {added:,} bytes to {bytes_before:,}")
         assert added < bytes_before * 0.05
         for part in ("model", "venv"):
-            ours = [line.rpartition(" ") for line in lines(server, INODES.format(part))]
-            assert ours and [path for path, _, inode in ours if inode not in inodes] == []
+            files = dict(line.rsplit(" ", 1) for line in lines(server, INODES.format(part)))
+            assert len(files) > 2
+            assert [path for path, inode in files.items() if inode not in inodes] == []
         assert server.container.run(["cat", "/opt/ferry/current/app/service/news.txt"]).stdout == "one file is new\n"
         self.is_whole(server, "0.1.1")
 
