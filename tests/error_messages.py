@@ -256,7 +256,7 @@ def _quoted(text: str, at: int) -> str:
 
 
 def carried_shell_messages(root: Path) -> Iterator[Message]:
-    """Yield what the shell scripts say that stand as text in the installer's modules: `echo "error: …"`, `error="…"`."""
+    """Yield what the shell scripts say in the installer's modules: `echo "error: …"`, `error="…"`."""
     said = re.compile(r'(?:echo "error: (?P<echoed>[^"]*)"|\berror="(?P<kept>[A-Za-z][^"]*)")')
     for path in sorted((root / "installer").glob("*.py")):
         text = path.read_text()

@@ -1,8 +1,8 @@
 """Read the operator's manual as its reader does: command by command, with the output that stands behind them.
 
-In: the text of docs/manual.md or its translation. Out: its blocks. What stands in a box marked `sh` is run by
-tests/e2e/test_manual_followed.py, line by line; a box marked `text` right behind it holds lines that its output must have, in
-that order, with `…` for anything. What is only indented is shown and not run.
+In: the text of docs/manual.md or its translation. Out: its blocks. What stands in a box marked `sh` is run,
+line by line, by tests/e2e/test_manual_followed.py; a box marked `text` right behind it holds lines that the output must
+have, in that order, with `…` for anything. What is only indented is shown and not run.
 """
 
 from __future__ import annotations
