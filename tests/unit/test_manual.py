@@ -11,6 +11,8 @@ import manual
 import pytest
 from manual import MANUALS, ROOT, Step
 
+from installer import units
+from installer.places import ROOT_PREFIX, places_of
 from service import config
 
 PAGES = [*MANUALS, ROOT / "docs" / "security.md", ROOT / "docs" / "security.zh.md"]
@@ -50,10 +52,18 @@ def test_every_setting_is_explained_with_its_default(page: Path) -> None:
     assert any("`[ldap]`" in row for row in rows)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda path: path.name)
 def test_every_link_leads_to_a_file(page: Path) -> None:
     links = LINK.findall(page.read_text())
     assert links and [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES[2:], ids=lambda path: path.name)
+def test_the_page_for_the_security_office_names_all_that_lands_on_the_server(page: Path) -> None:
+    text, places = page.read_text(), places_of(ROOT_PREFIX, is_user=False)
+    folders = [places.prefix, places.etc, places.data, places.log, places.cache, places.run, places.wrapper]
+    files = [path.name for path in units.FILES]
+    assert len(files) > 4 and [name for name in (*map(str, folders), *files, *units.USERS) if name not in text] == []
 
 
 def test_a_line_that_an_output_lacks_is_named() -> None:
