@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shell_messages import GAP, carried_shell_messages, shell_messages
+
 FOLDERS = ("installer", "checksums", "service")
 EXIT_CODES = {
     "FerryError": 1,
@@ -42,7 +44,6 @@ TEXT_AT = {"Refusal": 2, "RequestError": 1, "ProcessError": -1, "Problem": 1, "D
 LISTED = {("service/config.py", "_problems"): 2, ("service/config.py", "_section_problems"): 2}
 # The parameters that hold a message, or the end of one. Others hold the name of a thing.
 FOLLOWED = frozenset({"complaint", "message", "problem", "reasons", "text", "what", "why"})
-GAP = "…"
 MANY = 64
 
 
@@ -229,51 +230,24 @@ class Sources:
         )
 
 
-def shell_messages(script: Path) -> Iterator[Message]:
-    """Yield what install.sh's `fail STATUS MESSAGE` and `refuse MESSAGE` say."""
-    text = script.read_text()
-    for found in re.finditer(r'\b(?:fail (?P<code>\d)|refuse) "', text):
-        words = re.sub(f"{GAP}+", GAP, _quoted(text, found.end())).partition("\n")[0]
-        if re.search(r"[^\W\d_]{2}", words.replace(GAP, "")):
-            place = f"installer/install.sh:{text[: found.start()].count(chr(10)) + 1}"
-            yield Message(int(found["code"] or 3), words, place)
-
-
-def _quoted(text: str, at: int) -> str:
-    """Return a double-quoted word of a shell script from behind its first quote, with a gap for each expansion."""
-    words, depth = "", 0
-    while depth or text[at] != '"':
-        if text[at] == "$" and text[at + 1] in "({":
-            words, depth, at = words + GAP, depth + 1, at + 1
-        elif depth:
-            depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(text[at], 0)
-        elif name := re.compile(r"\$\w+").match(text, at):
-            words, at = words + GAP, name.end() - 1
-        else:
-            words += text[at]
-        at += 1
-    return words
-
-
-def carried_shell_messages(root: Path) -> Iterator[Message]:
-    """Yield what the shell scripts say in the installer's modules: `echo "error: …"`, `error="…"`."""
-    said = re.compile(r'(?:echo "error: (?P<echoed>[^"]*)"|\berror="(?P<kept>[A-Za-z][^"]*)")')
-    for path in sorted((root / "installer").glob("*.py")):
-        text = path.read_text()
-        for found in said.finditer(text):
-            words = re.sub(r"\$\w+", GAP, found["echoed"] or f"{GAP}: {found['kept']}")
-            place = f"installer/{path.name}:{text[: found.start()].count(chr(10)) + 1}"
-            yield Message(1 if found["echoed"] else 4, words, place)
-
-
 def collect(root: Path) -> list[Message]:
     """Return every message of a checkout, each text once for an exit status."""
-    shell = [*shell_messages(root / "installer" / "install.sh"), *carried_shell_messages(root)]
-    found = [*Sources(root).messages(), *shell]
+    shell = (*shell_messages(root / "installer" / "install.sh"), *carried_shell_messages(root))
+    found = [*Sources(root).messages(), *(Message(*said) for said in shell)]
     first: dict[tuple[int, str], Message] = {}
     for message in sorted(found):
         first.setdefault((message.exit_code, message.text), message)
     return list(first.values())
+
+
+def exceptions(root: Path) -> list[str]:
+    """Return the names of the exceptions that a checkout's modules define."""
+    nodes = [node for tree in Sources(root).trees.values() for node in ast.walk(tree)]
+    bases = {node.name: {ast.unparse(base) for base in node.bases} for node in nodes if isinstance(node, ast.ClassDef)}
+    found = {"Exception"}
+    while more := {name for name, above in bases.items() if above & found} - found:
+        found |= more
+    return sorted(found - {"Exception"})
 
 
 def _functions(tree: ast.AST, name: str) -> Iterator[ast.FunctionDef]:

@@ -12,6 +12,9 @@ import pytest
 from error_messages import Message
 from manual import ROOT
 
+from installer import preflight
+from installer.checks_service import SERVICE
+
 PAGES = (ROOT / "docs" / "errors.md", ROOT / "docs" / "errors.zh.md")
 ROW = re.compile(r"^\| (`.*?`+) \| (\S.*) \|$", re.MULTILINE)
 # What other programs say through ours: click, the C library by errno's words, and gunicorn.
@@ -28,6 +31,8 @@ FOREIGN = (
     (2, "Invalid value for …"),
 )
 FEWEST_LETTERS = 5
+# Nobody reads them: the build side's, the base, and what ends a request that nobody waits for.
+NO_MESSAGE = ("CollectError", "Cancelled", "UnknownFact")
 
 
 @cache
@@ -70,6 +75,21 @@ def test_no_message_is_explained_that_nothing_can_say(page: Path) -> None:
 def test_both_languages_explain_the_same_messages_in_the_same_order() -> None:
     english, chinese = ([cell for cell, _ in ROW.findall(page.read_text())] for page in PAGES)
     assert len(english) > 80 and chinese == english
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_check_is_explained_with_its_weight(page: Path) -> None:
+    weights = {"must": "FAIL", "advice": "note"}
+    asked = {question.name: weights[question.severity] for question in (*SERVICE, *preflight.QUESTIONS)}
+    rows = re.findall(r"^\| (\*.*?\*) \| (FAIL|note) \| \S.* \|$", page.read_text(), re.MULTILINE)
+    explained = [(name, weight) for cell, weight in rows for name in re.findall(r"\*(.+?)\*", cell)]
+    assert len(dict(explained)) == len(explained) and dict(explained) == asked
+
+
+def test_every_class_of_errors_is_collected() -> None:
+    """Another child of FerryError, or an exception with a hint, would bring messages that nobody looks for."""
+    known = {*error_messages.EXIT_CODES, *NO_MESSAGE}
+    assert [name for name in error_messages.exceptions(ROOT) if name not in known] == []
 
 
 def test_each_row_is_one_line_with_a_remedy() -> None:

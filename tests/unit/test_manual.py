@@ -12,6 +12,7 @@ import pytest
 from manual import MANUALS, ROOT, Step
 
 from installer import units
+from installer.cli import cli
 from installer.places import ROOT_PREFIX, places_of
 from service import config
 
@@ -39,6 +40,13 @@ def test_both_manuals_stay_close_in_the_words_that_are_no_language() -> None:
     """What stands in backticks (paths, options, keys) is in both, or a translator forgot something."""
     english, chinese = ({*re.findall(r"`([^`\n]+)`", _prose(path))} for path in MANUALS)
     assert english ^ chinese == set()
+
+
+@pytest.mark.parametrize("page", MANUALS, ids=lambda path: path.name)
+def test_every_command_is_shown(page: Path) -> None:
+    shown = set(re.findall(r"ferry ([a-z]+)", page.read_text()))
+    commands = {name for name, command in cli.commands.items() if not command.hidden}
+    assert len(commands) > 15 and commands - shown == set()
 
 
 @pytest.mark.parametrize("page", MANUALS, ids=lambda path: path.name)
