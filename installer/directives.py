@@ -10,18 +10,18 @@ OLDEST = 232
 # Known to OLDEST and before.
 _ALWAYS = """
     After AmbientCapabilities Before BindsTo CapabilityBoundingSet ConditionPathExists Conflicts CPUQuota
-    CPUSchedulingPolicy CPUWeight
-    DefaultDependencies Delegate Description DeviceAllow DevicePolicy Documentation Environment EnvironmentFile
-    ExecReload ExecStart ExecStartPost ExecStartPre ExecStop ExecStopPost Group IgnoreSIGPIPE InaccessiblePaths
-    IOSchedulingClass IOWeight KillMode KillSignal LimitAS LimitCORE LimitMEMLOCK LimitNOFILE LimitNPROC
-    MemoryDenyWriteExecute MemoryHigh MemoryMax MemorySwapMax Nice NoNewPrivileges NotifyAccess OnCalendar OnFailure OOMScoreAdjust PartOf
-    Persistent PrivateDevices PrivateNetwork PrivateTmp PrivateUsers ProtectControlGroups
-    ProtectHome ProtectKernelModules ProtectKernelTunables ProtectSystem RandomizedDelaySec ReadOnlyPaths ReadWritePaths
-    RemainAfterExit RemoveIPC Requires RequiresMountsFor Restart RestartForceExitStatus RestartPreventExitStatus
-    RestartSec RestrictAddressFamilies RestrictRealtime RuntimeMaxSec SendSIGKILL Slice StandardError StandardInput
-    StandardOutput StartLimitBurst StartLimitIntervalSec SuccessExitStatus SupplementaryGroups SyslogIdentifier
-    SystemCallArchitectures SystemCallErrorNumber SystemCallFilter TasksMax TimeoutSec TimeoutStartSec TimeoutStopSec
-    Type UMask Unit User WantedBy Wants WatchdogSec WorkingDirectory
+    CPUSchedulingPolicy CPUWeight DefaultDependencies Delegate Description DeviceAllow DevicePolicy Documentation
+    Environment EnvironmentFile ExecReload ExecStart ExecStartPost ExecStartPre ExecStop ExecStopPost Group
+    IgnoreSIGPIPE InaccessiblePaths IOSchedulingClass IOWeight KillMode KillSignal LimitAS LimitCORE LimitMEMLOCK
+    LimitNOFILE LimitNPROC MemoryDenyWriteExecute MemoryHigh MemoryMax MemorySwapMax Nice NoNewPrivileges
+    NotifyAccess OnCalendar OnFailure OOMScoreAdjust PartOf Persistent PrivateDevices PrivateNetwork PrivateTmp
+    PrivateUsers ProtectControlGroups ProtectHome ProtectKernelModules ProtectKernelTunables ProtectSystem
+    RandomizedDelaySec ReadOnlyPaths ReadWritePaths RemainAfterExit RemoveIPC Requires RequiresMountsFor Restart
+    RestartForceExitStatus RestartPreventExitStatus RestartSec RestrictAddressFamilies RestrictRealtime
+    RuntimeMaxSec SendSIGKILL Slice StandardError StandardInput StandardOutput StartLimitBurst StartLimitIntervalSec
+    SuccessExitStatus SupplementaryGroups SyslogIdentifier SystemCallArchitectures SystemCallErrorNumber
+    SystemCallFilter TasksMax TimeoutSec TimeoutStartSec TimeoutStopSec Type UMask Unit User WantedBy Wants
+    WatchdogSec WorkingDirectory
 """
 ALWAYS = frozenset(_ALWAYS.split())
 
