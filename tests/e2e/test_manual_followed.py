@@ -36,8 +36,9 @@ class Reading:
     def follow(self, step: Step) -> None:
         output = ""
         for command in step.commands:
-            done = self.server.container.run(["sh", "-c", f"cd /root && {command}"], check=False, timeout_s=900)
-            said = done.stdout + done.stderr
+            shell = ["sh", "-c", f"exec 2>&1; cd /root && {command}"]
+            done = self.server.container.run(shell, check=False, timeout_s=900)
+            said = done.stdout
             assert done.returncode == 0, f"{command}: exit {done.returncode}\n{said[-6000:]}\n{self.journal()}"
             assert "Traceback" not in said, command
             self.meet(said)
