@@ -12,6 +12,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from shell_messages import GAP, carried_shell_messages, shell_messages
@@ -233,16 +234,21 @@ class Sources:
 def collect(root: Path) -> list[Message]:
     """Return every message of a checkout, each text once for an exit status."""
     shell = (*shell_messages(root / "installer" / "install.sh"), *carried_shell_messages(root))
-    found = [*Sources(root).messages(), *(Message(*said) for said in shell)]
+    found = [*sources(root).messages(), *(Message(*said) for said in shell)]
     first: dict[tuple[int, str], Message] = {}
     for message in sorted(found):
         first.setdefault((message.exit_code, message.text), message)
     return list(first.values())
 
 
+@cache
+def sources(root: Path) -> Sources:
+    return Sources(root)
+
+
 def exceptions(root: Path) -> list[str]:
     """Return the names of the exceptions that a checkout's modules define."""
-    nodes = [node for tree in Sources(root).trees.values() for node in ast.walk(tree)]
+    nodes = [node for tree in sources(root).trees.values() for node in ast.walk(tree)]
     bases = {node.name: {ast.unparse(base) for base in node.bases} for node in nodes if isinstance(node, ast.ClassDef)}
     found = {"Exception"}
     while more := {name for name, above in bases.items() if above & found} - found:
