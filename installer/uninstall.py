@@ -38,7 +38,7 @@ exit 0
 
 def paths(places: Places, purge: bool) -> list[Path]:
     """Return what goes, beside users, in the order in which it goes: first what makes it an installation."""
-    registered = [] if places.is_user else units.FILES
+    registered = [] if places.is_user else [*units.FILES, units.TIMER_STAMP]
     inside = [places.state, places.current, places.releases, places.venvs, places.store, places.pythons]
     ours = [places.cache, places.run, *places.prefix.glob(f"{STAGING}*"), places.prefix / snapshot.NAME]
     return [*registered, *inside, *ours, *(kept(places) if purge else []), places.wrapper]

@@ -25,6 +25,8 @@ USERS = ("ferry", "ferry-engine")
 RECOVERY = "ferry-recover.service"
 SYSTEM = Path("/etc/systemd/system")
 TMPFILES = Path("/etc/tmpfiles.d/ferry.conf")
+# systemd notes in it when a persistent timer ran last, and leaves it behind.
+TIMER_STAMP = Path("/var/lib/systemd/timers/stamp-ferry-verify.timer")
 FILES = (*(SYSTEM / unit for unit in (*UNITS, RECOVERY, *VERIFY)), TMPFILES)
 START_TIMEOUT_S = 120
 JOURNAL_LINES = 30
