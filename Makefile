@@ -45,6 +45,6 @@ bench: setup
 fuzz: setup
 	@.venv/bin/python tests/fuzz/fuzzer.py
 
-# make soak       the long runs: 20 builds of the demo that must give the same bytes (about ten minutes)
+# make soak       the long runs, hours: 20 builds of the same bytes, a fault at every step, a thousand sequences of commands
 soak: setup
 	@sh make/soak.sh

@@ -5,3 +5,7 @@ cd "$(dirname -- "$0")/.."
 command -v faketime >/dev/null || { echo "error: faketime: command not found; install it (Debian, Ubuntu: apt-get install faketime)" >&2 && exit 1; }
 echo "== 20 builds of the demo, unsigned and signed, under different circumstances: one digest each"
 .venv/bin/python tests/variations.py 20
+echo "== every step of install, upgrade, rollback, repair and uninstall, interrupted once by each kind of fault"
+.venv/bin/python tests/fault_campaign.py
+echo "== a thousand sequences of commands against a model of the server"
+.venv/bin/python tests/installer_machine.py 1000

@@ -1,6 +1,6 @@
 """Interrupt every state-changing step of the installer once by each kind of fault, and look at what is left.
 
-In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback or uninstall. Out: how many steps it has.
+In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback, repair, uninstall. Out: how many steps it has.
 After each fault the old or the new release must answer, the same command again must converge, nothing may be left over.
 `python tests/fault_campaign.py` does all of them in user mode: `make soak`.
 """
@@ -89,7 +89,7 @@ class Campaign:
 class Flow:
     """One command to interrupt: the words for it, and what the server is before and after, as versions.
 
-    `reset` brings the server from after to before again, or to the next before.
+    `reset` brings the server from after to before again, or to the next before; `is_right` looks at what else counts.
     """
 
     name: str
@@ -97,6 +97,7 @@ class Flow:
     before: Callable[[Campaign], str]
     after: Callable[[Campaign], str]
     reset: Callable[[Campaign], object]
+    is_right: Callable[[Campaign], bool] = lambda _: True
 
 
 def _installed(campaign: Campaign) -> str:
@@ -122,6 +123,15 @@ def _install(campaign: Campaign) -> None:
     campaign.expect(campaign.run(campaign.install_words(campaign.sequence)))
 
 
+def _damage(campaign: Campaign) -> list[str]:
+    """Damage a file of the environment, one of the application's modes, and add a file; return how to mend it."""
+    release = campaign.bench.prefix / "current"
+    (release / "venv" / "bin" / "activate").write_text("damaged")
+    (release / "app" / "service" / "web" / "admin.py").chmod(0o600)
+    (release / "app" / "extra.py").write_text("")
+    return ["repair", "--yes"]
+
+
 FLOWS = {
     "install": Flow(
         "install",
@@ -145,9 +155,17 @@ FLOWS = {
         lambda _: "1.0.0",
         _again,
     ),
+    "repair": Flow(
+        "repair",
+        _damage,
+        _installed,
+        _installed,
+        lambda _: None,
+        lambda campaign: bool(campaign.bench.ferry("verify")["ok"]),
+    ),
     "uninstall": Flow("uninstall", lambda _: ["uninstall"], _installed, lambda _: "", _install),
 }
-BEGINS_WITH = {"install": 0, "upgrade": 1, "rollback": 2, "uninstall": 1}
+BEGINS_WITH = {"install": 0, "upgrade": 1, "rollback": 2, "repair": 1, "uninstall": 1}
 
 
 def begin(campaign: Campaign, flow: Flow) -> int:
@@ -178,8 +196,8 @@ def interrupt(campaign: Campaign, flow: Flow, kind: str, number: int) -> str:
             campaign.expect(campaign.run(words))
         elif (campaign.bench.prefix / "bin" / "ferry").exists():
             subprocess.run([str(campaign.bench.prefix / "bin" / "ferry"), "uninstall"], check=True)
-        assert campaign.version() == after
-        assert campaign.leftovers() == []
+        assert campaign.version() == after and flow.is_right(campaign), "the same command again does not converge"
+        assert campaign.leftovers() == [], "something is left over"
     except BaseException as error:
         raise AssertionError(f"{what}: {error}\n{done.returncode}\n{done.stderr}") from error
     flow.reset(campaign)
