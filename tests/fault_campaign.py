@@ -1,6 +1,6 @@
 """Interrupt every state-changing step of the installer once by each kind of fault, and look at what is left.
 
-In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback, repair, uninstall. Out: its number of steps.
+In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback, repair, uninstall. Out: how many steps.
 After each fault the old or the new release must answer, the same command again must converge, nothing may be left over.
 `python tests/fault_campaign.py` does all of them in user mode: `make soak`.
 """

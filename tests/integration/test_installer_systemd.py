@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import outage
 import pytest
 import small_bundle
 from container import Container
@@ -178,13 +179,23 @@ def wait_until(fact: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def test_an_upgrade_that_does_not_answer_is_taken_back_and_a_good_one_stays(server: Server) -> None:
-    before = server.seen()
-    for behaviour in ("engine dies", "web dies"):
-        server.install(replace(server.recipe, version="2.0.0", sequence=2, behaviour=behaviour), status=5)
+def test_an_upgrade_that_does_not_answer_is_taken_back_and_a_good_one_stays(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, outages = server.seen(), {}
+    for behaviour in ("engine dies", "answer never comes", "web dies", "spoils data"):
+        bad = replace(server.recipe, version="2.0.0", sequence=2, behaviour=behaviour)
+        with outage.watching(server.container) as seen:
+            server.install(bad, "--deadline", "8", status=5)
+        outages[behaviour] = seen.seconds
         assert server.seen() == before
         assert server.ferry("status")["ready"] is True
-    server.install(replace(server.recipe, version="3.0.0", sequence=3))
+    with outage.watching(server.container) as seen:
+        server.install(replace(server.recipe, version="3.0.0", sequence=3))
+    with capsys.disabled():
+        told = ", ".join(f"{behaviour} {seconds:.1f} s" for behaviour, seconds in outages.items())
+        print(f"\noutage of a good upgrade: {seen.seconds:.1f} s; of bad ones (deadline 8 s): {told}", end=" ")
+    assert all(seconds > 0 for seconds in outages.values())
     assert server.ferry("status")["version"] == "3.0.0" and server.ferry("status")["ready"] is True
     assert "older than" in server.install(server.recipe, status=3)["error"]
 
