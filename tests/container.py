@@ -115,6 +115,13 @@ class Container:
         cgroups.remove(self.name)
         self.start()
 
+    def power_cut(self) -> None:
+        """Switch off as a power cut would, and boot again from the same disk."""
+        assert self._process is not None
+        _end(self._process, self.leader)
+        cgroups.remove(self.name)
+        self.start()
+
     def run(
         self,
         argv: Sequence[str],
