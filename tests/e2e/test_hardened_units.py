@@ -14,7 +14,7 @@ import pytest
 from container import Container
 from demo_bundle import CHECKOUT, DemoBundle
 from roots import server_root
-from test_crossing import UNITS, Server, chat
+from servers import UNITS, Server
 
 MOST_EXPOSED = 1.5
 STREAMS = 20
@@ -151,7 +151,7 @@ def test_a_decoder_that_hangs_is_ended_by_the_watchdog_and_the_service_answers_a
     assert server.main_pid(UNITS[0]) == before[0], "the web served on"
     # The line that it hung in, for whoever looks into it.
     assert "Fatal Python error: Aborted" in server.journal()
-    assert "Paris" in "".join(chat(server, key))
+    assert "Paris" in "".join(server.chat(key))
 
 
 def test_a_web_whose_worker_hangs_is_ended_by_the_watchdog_too(server: Server, key: str) -> None:
@@ -159,7 +159,7 @@ def test_a_web_whose_worker_hangs_is_ended_by_the_watchdog_too(server: Server, k
     server.container.run(["pkill", "-STOP", "-P", before])
     wait_until(lambda: server.main_pid(UNITS[0]) not in {before, "0"}, server)
     server.wait_ready()
-    assert "Paris" in "".join(chat(server, key))
+    assert "Paris" in "".join(server.chat(key))
 
 
 def test_a_stop_tells_many_streams_and_waits_for_no_deaf_client(server: Server, key: str) -> None:

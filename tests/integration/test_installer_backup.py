@@ -99,7 +99,7 @@ def test_restore_brings_back_accounts_and_settings_and_keeps_what_is_this_server
     log_lines = (bench.prefix / "log" / "audit.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in log_lines] == ["first", "second"], "the log only grows"
     assert bench.ferry("status") == before
-    hidden = [path for path in bench.prefix.rglob(".*") if "venvs" not in path.parts and "app" not in path.parts]
+    hidden = [path for path in bench.prefix.rglob(".*") if not {"venvs", "app", "releases"} & set(path.parts)]
     assert hidden == [] and not (bench.prefix / "journal").exists()
 
 

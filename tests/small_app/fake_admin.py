@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 behaviour = (Path(__file__).parents[1] / "behaviour").read_text()
-schema = (Path(__file__).parents[1] / "schema").read_text()
+kept = Path(__file__).parents[1] / "schema"
+schema = kept.read_text() if kept.exists() else "1"
 there = Path(os.environ["FERRY_DATA"], "schema")
 colours = there.with_name("colours")
 accounts = Path(os.environ["FERRY_DATA"], "accounts")

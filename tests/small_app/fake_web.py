@@ -28,7 +28,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 data = Path(os.environ["FERRY_DATA"])
-schema = (Path(__file__).parents[1] / "schema").read_text()
+kept = Path(__file__).parents[1] / "schema"
+schema = kept.read_text() if kept.exists() else "1"
 (data / "schema").write_text(schema)  # as the real one migrates its tables when it starts
 if schema >= "2" and not (data / "colours").exists():
     (data / "colours").write_text("rgb")
