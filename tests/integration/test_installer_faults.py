@@ -16,7 +16,7 @@ from fault_campaign import FAULTS, FLOWS, KINDS, Campaign, begin, interrupt
 from install_bench import OUTPUT, Bench, benching
 
 # So many interruptions of each flow: spread over all of its steps, the kinds in turn.
-TRIED = 9
+TRIED = 6
 CHANGING = (
     "rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,chmod,fchmod,fchmodat,"
     "chown,fchown,fchownat,lchown,truncate,ftruncate,write,pwrite64,writev,fsync,fdatasync,sync,syncfs,kill,utimensat,"

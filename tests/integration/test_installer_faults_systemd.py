@@ -19,7 +19,7 @@ from roots import server_root
 from small_bundle import Recipe
 
 pytestmark = pytest.mark.e2e
-TRIED = 9
+TRIED = 6
 SETTLED_S = 60
 BESIDE = (
     r"find / -xdev \( -name '.*.new' -o -name '.*.old' -o -name '.staging-*' -o -name .snapshot \) -not -path '/proc/*'"
