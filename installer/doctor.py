@@ -64,7 +64,7 @@ def _hardening(places: Places) -> Iterator[Check]:
         yield Check("hardening", False, str(error), "tried out in each unit's sandbox", "run it as root", ADVICE)
         return
     for finding in findings:
-        hint = "" if finding.holds else "ask for a newer kernel, or live with it: see the manual on security"
+        hint = "" if finding.holds else "what that means: docs/security.md"
         found = finding.detail if finding.holds else f"not enforced: {finding.detail}"
         yield Check(f"hardening: {finding.name}", finding.holds, found, "enforced", hint, ADVICE)
 

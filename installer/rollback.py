@@ -77,6 +77,9 @@ def rollback(places: Places, ask: Ask | None, is_accepted: bool, progress: Progr
         UsageError: nothing to go back to, or something would be lost and nobody agreed.
         HealthError: the other release did not answer; the one that ran is back.
     """
+    transaction.recover(places, progress)
+    # Looked at before anything is begun, and once more by who has the lock.
+    make_plan(places)
     with transaction.begin(places, "rollback", progress) as changes:
         plan = make_plan(places)
         if plan.losses and not is_accepted and (ask is None or not ask(f"{describe(plan)}\nDo it? Type yes: ")):
