@@ -40,8 +40,15 @@ class Command:
     after: Callable[[], object] = lambda: None
 
 
-def measure(commands: Mapping[str, Command], turns: int, timings: dict[str, Timing] | None = None) -> dict[str, Timing]:
-    """Run every command once a turn, so that a change of the machine's mood meets all of them alike."""
+def measure(
+    commands: Mapping[str, Command], turns: int, timings: dict[str, Timing] | None = None, warm_up: bool = False
+) -> dict[str, Timing]:
+    """Run every command once a turn, so that a change of the machine's mood meets all of them alike.
+
+    With `warm_up` one more turn goes before, of which nothing is kept.
+    """
+    if warm_up:
+        measure(commands, 1)
     timings = {} if timings is None else timings
     for _ in range(turns):
         for name, command in commands.items():

@@ -19,6 +19,9 @@ CHUNK_BYTES = 1 << 20
 PIECE_BYTES = 2 << 20
 PIECES_AHEAD = 4
 MAX_READERS = 8
+# A file of a few chunks is hashed sooner than a thread begins.
+THREADED_BYTES = 8 << 20
+CHUNKS_BEHIND = 4
 CUT_SHORT = "copy the bundle again"
 OnBytes = Callable[[int], object]
 
@@ -50,16 +53,40 @@ def copy_hashing(source: BinaryIO, target: Sink, size_bytes: int, on_bytes: OnBy
     """
     digest = hashlib.sha256()
     left = size_bytes
-    while left:
-        chunk = source.read(min(CHUNK_BYTES, left))
-        if not chunk:
-            raise IntegrityError(f"cut short: {left} of {size_bytes} bytes are missing", CUT_SHORT)
-        digest.update(chunk)
-        target.write(memoryview(chunk))
-        left -= len(chunk)
-        if on_bytes:
-            on_bytes(len(chunk))
+    with _Behind(digest.update, is_threaded=size_bytes > THREADED_BYTES) as update:
+        while left:
+            chunk = source.read(min(CHUNK_BYTES, left))
+            if not chunk:
+                raise IntegrityError(f"cut short: {left} of {size_bytes} bytes are missing", CUT_SHORT)
+            update(chunk)
+            target.write(memoryview(chunk))
+            left -= len(chunk)
+            if on_bytes:
+                on_bytes(len(chunk))
     return digest.hexdigest()
+
+
+class _Behind:
+    """Calls a function with one chunk after the other, a few behind in a thread of its own where that pays."""
+
+    def __init__(self, function: Callable[[bytes], object], is_threaded: bool) -> None:
+        self._function = function
+        self._pool = ThreadPoolExecutor(1) if is_threaded else None
+        self._waiting: deque[Future[object]] = deque()
+
+    def __enter__(self) -> Callable[[bytes], object]:
+        return self._submit if self._pool else self._function
+
+    def _submit(self, chunk: bytes) -> None:
+        assert self._pool
+        self._waiting.append(self._pool.submit(self._function, chunk))
+        if len(self._waiting) > CHUNKS_BEHIND:
+            self._waiting.popleft().result()
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for what is left; whoever leaves by an error has no use for it, but the chunks are few."""
+        if self._pool:
+            self._pool.shutdown()
 
 
 @dataclass(frozen=True)
