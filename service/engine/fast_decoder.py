@@ -1,0 +1,152 @@
+"""The decoder whose step is one call of machine code: feeds come in, scores go out. See kernels/step.py."""
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from service.engine.decoding import PAGE_TOKENS, Feed
+from service.engine.kernels.loading import Run
+from service.engine.kernels.table import SEMAPHORE_BYTES, TABLE
+from service.engine.shape import Shape
+from service.engine.weights import Weights
+
+# The rows of one step. More make a long prompt no faster, and each takes work room.
+MAX_ROWS = 128
+# Rows of one sequence that attend together where every head has keys of its own.
+BLOCK_ROWS = 4
+CLAIMS, LINE, PARTS_PER_LAYER = 16, 8, 7
+Whole = NDArray[np.int64]
+
+
+class FastDecoder:
+    """A `Decoder` on kernels; its threads live as long as the process."""
+
+    def __init__(
+        self,
+        run: Run,
+        shape: Shape,
+        weights: Weights,
+        angles: tuple[NDArray[np.float32], NDArray[np.float32]],
+        context_tokens: int,
+        page_count: int,
+        threads: int,
+        cache_kind: Any,
+    ) -> None:
+        self.vocabulary, self.context_tokens, self.page_count = shape.vocabulary, context_tokens, page_count
+        self.max_rows = MAX_ROWS
+        self._shape, self._run, self._threads = shape, run, threads
+        self._table = np.zeros((), TABLE)
+        self._arrays: dict[str, NDArray[Any]] = {}
+        for name, array in weights.arrays.items():
+            self._put(name, array)
+        if shape.is_tied:
+            for name in ("output", "output_scale"):
+                self._put(name, self._arrays[name.replace("output", "embedding")])
+        self._put("cosines", angles[0])
+        self._put("sines", angles[1])
+        self._put("epsilon", np.array([shape.epsilon], np.float32))
+        # Zeros: what was never written is multiplied by a weight of zero, and must not be NaN.
+        size = shape.layers * page_count * shape.kv_heads * shape.head_size * PAGE_TOKENS
+        self._put("keys", np.zeros(size, cache_kind))
+        self._put("values", np.zeros(size, cache_kind))
+        self._make_room()
+        self._start_helpers()
+
+    def _put(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        assert array.flags.c_contiguous
+        self._arrays[name] = array
+        self._table[name] = array.ctypes.data
+        return array
+
+    def _make_room(self) -> None:
+        s, rows = self._shape, MAX_ROWS
+        for name in ("layers", "hidden", "inner", "heads", "kv_heads", "head_size", "has_head_norm"):
+            self._table[name] = getattr(s, name)
+        self._table["threads"], self._table["pages"] = self._threads, self.page_count
+        self._table["vocabulary"] = s.padded_vocabulary
+        widths = {"x": s.hidden, "h": s.hidden, "mixed": s.mixed, "attended": s.heads * s.head_size}
+        for name, width in {**widths, "gated": s.inner, "upped": s.inner}.items():
+            self._put(name, np.zeros((rows, width), np.float32))
+        for name in ("tokens", "positions", "page_starts", "wanted_rows", "block_starts", "block_counts"):
+            self._put(name, np.zeros(rows, np.int64))
+        scratch = max(4 * max(s.hidden, s.inner, s.heads * s.head_size), 4 * (self.context_tokens + 2 * PAGE_TOKENS))
+        self._put("scratch", np.zeros((self._threads, scratch), np.float32))
+        self._table["scratch_size"] = scratch
+        self._put("sync", np.zeros(CLAIMS + LINE * ((PARTS_PER_LAYER + 1) * s.layers + 3), np.int64))
+        self._room_for_scores(1)
+
+    def _room_for_scores(self, wanted: int) -> None:
+        if len(self._arrays.get("scores", ())) < wanted:
+            self._put("last", np.zeros((wanted, self._shape.hidden), np.float32))
+            self._put("scores", np.zeros((wanted, self._shape.padded_vocabulary), np.float32))
+
+    def _start_helpers(self) -> None:
+        semaphores = self._put("semaphores", np.zeros(self._threads * SEMAPHORE_BYTES, np.uint8))
+        library = ctypes.CDLL(None)
+        for number in range(1, self._threads):
+            library.sem_init(ctypes.c_void_p(semaphores.ctypes.data + number * SEMAPHORE_BYTES), 0, 0)
+            # What they refer to must not be freed before they end, and they never do.
+            arguments = (self._run, self._table, number, self._arrays)
+            threading.Thread(target=_help, args=arguments, name=f"decoder-{number}", daemon=True).start()
+
+    def step(self, feeds: Sequence[Feed]) -> NDArray[np.float32]:
+        """Run the model once over all feeds: see decoding.Decoder."""
+        row = 0
+        tokens, positions, starts = (self._arrays[name] for name in ("tokens", "positions", "page_starts"))
+        wanted: list[int] = []
+        blocks: list[tuple[int, int]] = []
+        pages: list[int] = []
+        for feed in feeds:
+            end = row + len(feed.tokens)
+            if not feed.tokens or end > MAX_ROWS:
+                raise ValueError(f"a step takes 1 to {MAX_ROWS} tokens")
+            tokens[row:end] = feed.tokens
+            positions[row:end] = np.arange(feed.start, feed.start + end - row)
+            starts[row:end] = len(pages)
+            needed = -(-(feed.start + end - row) // PAGE_TOKENS)
+            if feed.start + end - row > self.context_tokens or needed > len(feed.pages.numbers):
+                raise ValueError("a sequence has more tokens than pages, or than the context")
+            pages += feed.pages.numbers[:needed]
+            blocks += [(at, min(BLOCK_ROWS, end - at)) for at in range(row, end, BLOCK_ROWS)]
+            if feed.wants_scores:
+                wanted.append(end - 1)
+            row = end
+        if tokens[:row].min() < 0 or tokens[:row].max() >= self.vocabulary or max(pages) >= self.page_count:
+            raise ValueError("there is no such token, or no such page")
+        self._room_for_scores(len(wanted))
+        self._put("page_list", np.array(pages, np.int64))
+        self._fill("wanted_rows", wanted)
+        self._fill("block_starts", [start for start, _ in blocks])
+        self._fill("block_counts", [count for _, count in blocks])
+        self._table["rows"], self._table["wanted"], self._table["blocks"] = row, len(wanted), len(blocks)
+        self._run(self._table.ctypes.data, 0)
+        scores: NDArray[np.float32] = self._arrays["scores"][: len(wanted), : self.vocabulary]
+        return scores
+
+    def _fill(self, name: str, values: list[int]) -> None:
+        self._arrays[name][: len(values)] = values
+
+
+def _help(run: Run, table: NDArray[Any], number: int, _arrays: dict[str, NDArray[Any]]) -> None:
+    run(table.ctypes.data, number)
+
+
+def make_angles(config: Any, positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cosines and sines of every position, [positions, head size / 2], by transformers' own formulas for this model."""
+    parameters = config.rope_parameters
+    kind = parameters.get("rope_type", "default")
+    if kind == "default":
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        frequencies = 1.0 / (parameters["rope_theta"] ** (torch.arange(0, size, 2, dtype=torch.int64).float() / size))
+        factor = 1.0
+    else:
+        frequencies, factor = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"), seq_len=positions)
+    angles = torch.arange(positions).float()[:, None] * frequencies[None, :].float()
+    return (angles.cos() * factor).numpy(), (angles.sin() * factor).numpy()

@@ -1,0 +1,140 @@
+"""Weights as the kernels read them: a folder of safetensors comes in, flat arrays in tiles go out.
+
+A tile is TILE_ROWS rows of a matrix: `lanes` elements of its first row, as many of its second, …, then the next ones of
+its first. So a matrix is read as one stream while several rows are summed up. Matrices are read, converted and
+put in place one after the other: at no time is there a second copy of the model. As int8, a row of a matrix is whole
+numbers from -127 to 127 and one scale (round to nearest, symmetric).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from service.engine.kernels.table import TILE_ROWS
+from service.engine.shape import Shape
+
+# Rows converted at once: what that takes beside the weights stays small also for a vocabulary of 150,000.
+ROWS_AT_ONCE = 4096
+Array = NDArray[np.generic]
+Tensors = Callable[[str], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Matrices of one place in every layer, [layers, rows, columns]; `scale` is [layers, rows], ones for float32."""
+
+    elements: Array
+    scale: NDArray[np.float32]
+
+
+class Weights:
+    """All weights of a model, by the names that kernels/table.py has for them."""
+
+    def __init__(self, folder: Path, shape: Shape, lanes: int, is_int8: bool) -> None:
+        """Load a model folder. Raises: KeyError when a tensor is missing, ValueError when one has another shape."""
+        self._kind = np.int8 if is_int8 else np.float32
+        self._lanes = lanes
+        self._shape = shape
+        with _open(folder) as tensors:
+            self.arrays = dict(self._arrays(tensors))
+
+    def _arrays(self, get: Tensors) -> Iterator[tuple[str, Array]]:
+        s, layers = self._shape, range(self._shape.layers)
+        attention, inner = "model.layers.{}.self_attn.", "model.layers.{}.mlp."
+        three = [attention + f"{letter}_proj" for letter in "qkv"]
+        widths = [s.heads * s.head_size, s.kv_heads * s.head_size, s.kv_heads * s.head_size]
+        yield from self._matrix(get, "qkv", [f"{name}.weight" for name in three], s.mixed, s.hidden)
+        yield "qkv_bias", _vectors(get, [[f"{name}.bias".format(i) for name in three] for i in layers], widths)
+        yield from self._matrix(get, "out", [attention + "o_proj.weight"], s.hidden, s.heads * s.head_size)
+        yield from self._matrix(get, "gate", [inner + "gate_proj.weight"], s.inner, s.hidden)
+        yield from self._matrix(get, "up", [inner + "up_proj.weight"], s.inner, s.hidden)
+        yield from self._matrix(get, "down", [inner + "down_proj.weight"], s.hidden, s.inner)
+        yield from self._words(get, "embedding", "model.embed_tokens.weight")
+        if not s.is_tied:
+            yield from self._words(get, "output", "lm_head.weight")
+        for name, tensor in (("attention_norm", "input_layernorm"), ("inner_norm", "post_attention_layernorm")):
+            yield name, _vectors(get, [[f"model.layers.{i}.{tensor}.weight"] for i in layers], [s.hidden])
+        yield "last_norm", _vectors(get, [["model.norm.weight"]], [s.hidden])
+        for name in ("query", "key"):
+            wanted = [[f"model.layers.{i}.self_attn.{name[0]}_norm.weight"] for i in layers]
+            yield f"{name}_norm", _vectors(get, wanted if s.has_head_norm else [], [s.head_size])
+
+    def _matrix(self, get: Tensors, name: str, parts: list[str], rows: int, columns: int) -> Iterator[tuple[str, Array]]:
+        elements = np.empty((self._shape.layers, rows, columns), self._kind)
+        scale = np.ones((self._shape.layers, rows), np.float32)
+        for layer in range(self._shape.layers):
+            start = 0
+            for part in parts:
+                found = get(part.format(layer))
+                end = start + len(found)
+                self._put(found, elements[layer, start:end], scale[layer, start:end])
+                start = end
+        yield name, elements
+        yield f"{name}_scale", scale
+
+    def _words(self, get: Tensors, name: str, tensor: str) -> Iterator[tuple[str, Array]]:
+        """The embedding or the output matrix; what fills up the last tile is zero."""
+        elements = np.zeros((self._shape.padded_vocabulary, self._shape.hidden), self._kind)
+        scale = np.ones(self._shape.padded_vocabulary, np.float32)
+        found = get(tensor)
+        if extra := self._shape.padded_vocabulary - len(found):
+            found = torch.cat([found, found.new_zeros(extra, self._shape.hidden)])
+        self._put(found, elements, scale)
+        yield name, elements
+        yield f"{name}_scale", scale
+
+    def _put(self, found: torch.Tensor, elements: Array, scale: NDArray[np.float32]) -> None:
+        if found.shape != elements.shape:
+            raise ValueError(f"a matrix is {tuple(found.shape)} and should be {elements.shape}")
+        for start in range(0, len(found), ROWS_AT_ONCE):
+            rows = found[start : start + ROWS_AT_ONCE].float()
+            end = start + len(rows)
+            if self._kind is np.int8:
+                factor = (rows.abs().amax(-1) / 127).clamp_min_(1e-30)
+                rows = rows.div_(factor[:, None]).round_()
+                scale[start:end] = factor.numpy()
+            tiles = rows.reshape(len(rows) // TILE_ROWS, TILE_ROWS, -1, self._lanes).permute(0, 2, 1, 3)
+            target = elements[start:end].reshape(tiles.shape)
+            torch.from_numpy(target).copy_(tiles)
+
+
+def _vectors(get: Tensors, names: list[list[str]], widths: list[int]) -> NDArray[np.float32]:
+    """Read vectors that stand side by side, a row a layer; those that the model does not have are zero."""
+    rows = [np.concatenate([_vector(get, name, width) for name, width in zip(row, widths, strict=True)]) for row in names]
+    return np.stack(rows) if rows else np.zeros((1, sum(widths)), np.float32)
+
+
+def _vector(get: Tensors, name: str, width: int) -> NDArray[np.float32]:
+    try:
+        found: NDArray[np.float32] = get(name).float().numpy()
+    except KeyError:
+        if not name.endswith(".bias"):
+            raise
+        return np.zeros(width, np.float32)
+    if found.shape != (width,):
+        raise ValueError(f"{name} is {found.shape} and should be {(width,)}")
+    return found
+
+
+class _open:
+    """All tensors of a folder by name, read from its files when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = [safe_open(path, framework="pt") for path in sorted(folder.glob("*.safetensors"))]
+
+    def __enter__(self) -> Tensors:
+        self._places = {name: file for file in self._files for name in file.keys()}
+        return self._get
+
+    def _get(self, name: str) -> torch.Tensor:
+        tensor: torch.Tensor = self._places[name].get_tensor(name)
+        return tensor
+
+    def __exit__(self, *_: object) -> None:
+        self._files.clear()
+        self._places.clear()
