@@ -76,7 +76,9 @@ class FastDecoder:
             self._put(name, np.zeros((rows, width), np.float32))
         for name in ("tokens", "positions", "page_starts", "wanted_rows", "block_starts", "block_counts"):
             self._put(name, np.zeros(rows, np.int64))
-        scratch = max(4 * max(s.hidden, s.inner, s.heads * s.head_size), 4 * (self.context_tokens + 2 * PAGE_TOKENS))
+        # The scores of a block of rows, or all rows rounded to 16 bits with a factor each: whichever is more.
+        widest = max(s.hidden, s.inner, s.heads * s.head_size)
+        scratch = max(BLOCK_ROWS * (self.context_tokens + 2 * PAGE_TOKENS), rows + rows * widest // 2)
         self._put("scratch", np.zeros((self._threads, scratch), np.float32))
         self._table["scratch_size"] = scratch
         self._put("sync", np.zeros(CLAIMS + LINE * ((PARTS_PER_LAYER + 1) * s.layers + 3), np.int64))

@@ -1,84 +1,89 @@
-"""The weights and one slot to decode in: a release's model folder comes in, logits for the next token go out.
+"""A release's model folder comes in, a loaded model goes out: its decoder, and what its makers say about decoding.
 
-Owns torch's and transformers' loading. Which token follows is left to sampling.py, when to stop to generation.py.
+The decoder is Ferry's own where the kernels know the model and the processor runs them, else transformers' forward.
+Which token follows is left to chooser.py, who is decoded when to scheduler.py.
 """
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils import logging as transformers_logging
+from transformers import AutoConfig
 
-from service.engine.cache import make_cache
+from service.config import Engine
+from service.engine.cpu import count_threads
+from service.engine.decoding import PAGE_TOKENS, Decoder
 from service.engine.errors import EngineError
+from service.engine.fast_decoder import FastDecoder, make_angles
+from service.engine.kernels.finding import NoKernels, find
+from service.engine.kernels.loading import load as load_kernels
+from service.engine.kernels.processor import describe
+from service.engine.shape import UnknownShape, read_shape
+from service.engine.weights import Weights
 
 log = logging.getLogger(__name__)
+# Precision -> what keys and values are kept as.
+CACHE_KINDS: Mapping[str, Any] = {"float32": np.float32, "int8": np.uint16}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: its decoder, and what its makers say about decoding."""
+    """A loaded model; `decoding` says in words what decodes it."""
 
-    decoder: "Decoder"
+    decoder: Decoder
     defaults: Mapping[str, Any]
     stop_tokens: frozenset[int]
     context_tokens: int
+    decoding: str
 
 
-class Decoder:
-    """One slot. Not safe to use from two threads."""
+def load(folder: Path, settings: Engine, cache: Path) -> Model:
+    """Load the weights in the precision that is set; `cache` is where kernels for another processor are kept.
 
-    def __init__(self, network: Any, layers: int, context_tokens: int) -> None:
-        self._network = network
-        self._cache = make_cache(layers, context_tokens)
-
-    def restart(self) -> None:
-        """Forget the sequence: the next token is the first of another."""
-        self._cache.reset()
-
-    @torch.inference_mode()
-    def feed(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Append tokens to the sequence; give the scores of what follows. Returns: float32, [vocabulary]."""
-        ids = torch.tensor([list(tokens)])
-        output = self._network(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-        scores: torch.Tensor = output.logits[0, -1].float()
-        return scores
-
-
-def load(folder: Path, context_tokens: int, threads: int) -> Model:
-    """Load the weights as float32.
-
-    The checkpoint's own type is bfloat16 or float16, in which prefill is several times slower on a CPU without
-    instructions for it. Threads are set for the calling thread, which has to be the one that decodes: OpenMP counts
-    them for each thread apart. Raises: EngineError.
+    Threads are set for the calling thread, which has to be the one that decodes: OpenMP counts them for each thread
+    apart. Raises: EngineError.
     """
+    threads = count_threads(settings.threads)
     torch.set_num_threads(threads)
-    transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        network = _load_weights(folder)
-    except (OSError, ValueError, RuntimeError) as error:
+        context = _limit_context(config, settings.context_tokens)
+        pages = settings.slots * -(-context // PAGE_TOKENS)
+        decoder, decoding = _decoder(folder, config, settings.precision, context, pages, threads, cache)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise EngineError(f"{folder}: the weights cannot be loaded: {error}", "run: ferry verify") from error
     defaults = _generation_config(folder)
-    context = _limit_context(config, context_tokens)
-    decoder = Decoder(network, config.num_hidden_layers, context)
-    return Model(decoder, defaults, _stop_tokens(defaults, config.eos_token_id), context)
+    return Model(decoder, defaults, _stop_tokens(defaults, config.eos_token_id), context, decoding)
 
 
-def _load_weights(folder: Path) -> Any:
-    network = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
-    return network.eval().requires_grad_(False)
+def _decoder(
+    folder: Path, config: Any, precision: str, context: int, pages: int, threads: int, cache: Path
+) -> tuple[Decoder, str]:
+    try:
+        kernels = find(folder.parent, cache)
+        lanes = describe(kernels)["lanes"]
+        assert isinstance(lanes, int)
+        shape = read_shape(config, lanes)
+    except (NoKernels, UnknownShape) as error:
+        log.warning("decoding with torch's own operators, in float32 and several times slower: %s", error)
+        return _torch_decoder(folder, context, pages), "torch float32"
+    weights = Weights(folder, shape, lanes, is_int8=precision == "int8")
+    angles = make_angles(config, context)
+    run = load_kernels(kernels, precision)
+    kind = CACHE_KINDS[precision]
+    return FastDecoder(run, shape, weights, angles, context, pages, threads, kind), f"kernels {precision}"
+
+
+def _torch_decoder(folder: Path, context: int, pages: int) -> Decoder:
+    # Only here: the other models do without transformers' own code, and without the time and memory it takes.
+    from service.engine.torch_decoder import TorchDecoder
+
+    return TorchDecoder.load(folder, context, pages)
 
 
 def _limit_context(config: Any, wanted: int) -> int:

@@ -77,8 +77,8 @@ def read_shape(config: Any, lanes: int) -> Shape:
         config.tie_word_embeddings,
     )
     for name, size, divisor in (
-        ("hidden size", shape.hidden, lanes),
-        ("feed-forward size", shape.inner, lanes),
+        ("hidden size", shape.hidden, 2 * lanes),
+        ("feed-forward size", shape.inner, 2 * lanes),
         ("head size", shape.head_size, 2 * lanes),
     ):
         if size % divisor:

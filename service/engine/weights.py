@@ -1,6 +1,6 @@
 """Weights as the kernels read them: a folder of safetensors comes in, flat arrays in tiles go out.
 
-A tile is TILE_ROWS rows of a matrix: `lanes` elements of its first row, as many of its second, …, then the next ones of
+A tile is TILE_ROWS rows of a matrix: a vector of its first row's elements, one of its second, …, then the next one of
 its first. So a matrix is read as one stream while several rows are summed up. Matrices are read, converted and
 put in place one after the other: at no time is there a second copy of the model. As int8, a row of a matrix is whole
 numbers from -127 to 127 and one scale (round to nearest, symmetric).
@@ -38,7 +38,8 @@ class Weights:
     def __init__(self, folder: Path, shape: Shape, lanes: int, is_int8: bool) -> None:
         """Load a model folder. Raises: KeyError when a tensor is missing, ValueError when one has another shape."""
         self._kind = np.int8 if is_int8 else np.float32
-        self._lanes = lanes
+        # Elements of a row that stand together: one vector of the kernels.
+        self._together = 2 * lanes if is_int8 else lanes
         self._shape = shape
         with _open(folder) as tensors:
             self.arrays = dict(self._arrays(tensors))
@@ -98,7 +99,7 @@ class Weights:
                 factor = (rows.abs().amax(-1) / 127).clamp_min_(1e-30)
                 rows = rows.div_(factor[:, None]).round_()
                 scale[start:end] = factor.numpy()
-            tiles = rows.reshape(len(rows) // TILE_ROWS, TILE_ROWS, -1, self._lanes).permute(0, 2, 1, 3)
+            tiles = rows.reshape(len(rows) // TILE_ROWS, TILE_ROWS, -1, self._together).permute(0, 2, 1, 3)
             target = elements[start:end].reshape(tiles.shape)
             torch.from_numpy(target).copy_(tiles)
 

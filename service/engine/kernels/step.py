@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numba import carray, cfunc, from_dtype, njit, types
+from numba.extending import intrinsic
 
 from service.engine.decoding import PAGE_TOKENS
 from service.engine.kernels.table import SEMAPHORE_BYTES, TABLE, TILE_ROWS
@@ -19,6 +20,7 @@ from service.engine.kernels.vector import (
     make_dots,
     make_fold,
     make_mix,
+    make_whole_dots,
     read_now,
     to_half,
     view,
@@ -33,8 +35,6 @@ ARRIVED, GENERATION, CLAIMS, LINE = 0, 8, 16, 8
 PARTS_PER_LAYER = 7
 SPINS = 4000
 PIECES_PER_THREAD = 16
-# With more rows than this, int8 weights are made float32 once for all of them.
-FEW_ROWS = 8
 MOST_HALF = np.float32(65504)
 post, wait, yield_cpu = make_call("sem_post"), make_call("sem_wait"), make_call("sched_yield")
 plain = njit(error_model="numpy", inline="never")
@@ -87,6 +87,29 @@ def whole(address: Any) -> Any:
     return carray(view(address, np.int64(0)), (ANY_SIZE,))
 
 
+@intrinsic  # type: ignore[misc]
+def address_of(_: Any, array: Any, index: Any) -> Any:
+    """Give the address of an element."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.ptrtoint(builder.gep(data, [args[1]]), context.get_value_type(types.int64))
+
+    return types.int64(array, types.int64), generate
+
+
+@njit(error_model="numpy")
+def shorts(room: Any, rows: Any) -> Any:
+    """The int16 array behind `rows` factors in a thread's work room."""
+    return carray(view(address_of(room, rows), np.int16(0)), (ANY_SIZE,))
+
+
+@njit(error_model="numpy")
+def wholes(y: Any) -> Any:
+    """A float32 array as int32."""
+    return carray(view(address_of(y, 0), np.int32(0)), (ANY_SIZE,))
+
+
 @plain
 def add(x: Any, y: Any, rows: Any, width: Any, first: Any, end: Any) -> None:
     """x[row, n] += y[row, n], for n from `first` to `end`."""
@@ -104,13 +127,16 @@ def claim(sync: Any, part: Any) -> Any:
 def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
     """Compile the step for vectors of `lanes`, weights of float32 or int8, and a cache of float32 or uint16."""
     widest = 4 if lanes == 16 else 3
-    dots1, dots2, dots3, dots4 = (make_dots(lanes, columns) for columns in (1, 2, 3, widest))
+    make = make_whole_dots if weight_kind == types.int8 else make_dots
+    dots1, dots2, dots3, dots4 = (make(lanes, columns) for columns in (1, 2, 3, widest))
     mix4 = [make_mix(lanes, 4, columns) for columns in (1, 2, 3, 4)]
     mix4_1, mix4_2, mix4_3, mix4_4 = mix4
     mix2_1 = make_mix(lanes, 2, 1)
-    largest, total, squares = (make_fold(lanes, kind) for kind in ("max", "sum", "squares"))
+    largest, largest_size, total, squares = (make_fold(lanes, kind) for kind in ("max", "size", "sum", "squares"))
     is_int8, is_half = weight_kind == types.int8, cache_kind == types.uint16
     wide = 4 * lanes
+    # Elements of a row that stand together in a tile: a vector of them.
+    together = 2 * lanes if is_int8 else lanes
     weight_like = np.int8(0) if is_int8 else np.float32(0)
     cache_like = np.uint16(0) if is_half else np.float32(0)
 
@@ -142,19 +168,34 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             dots1(w, w_at, x, row * size, size, size, y, y_at + row * y_step, y_step)
 
     @plain
-    def multiply(w: Any, w_at: Any, scale: Any, scale_at: Any, x: Any, rows: Any, size: Any, y: Any, width: Any, first: Any, end: Any, scratch: Any) -> None:
-        """y[row, n] = sum over k of w[n, k] * x[row, k], for n from `first` to `end`, multiples of TILE_ROWS."""
-        for n in range(first, end, TILE_ROWS):
-            if is_int8 and rows > FEW_ROWS:
-                for i in range(TILE_ROWS * size):
-                    scratch[i] = np.float32(w[w_at + n * size + i])
-                multiply_tile(scratch, 0, x, rows, size, y, n, width)
-            else:
+    def multiply(w: Any, w_at: Any, scale: Any, scale_at: Any, x: Any, rows: Any, size: Any, y: Any, width: Any, first: Any, end: Any, room: Any) -> None:
+        """y[row, n] = sum over k of w[n, k] * x[row, k], for n from `first` to `end`, multiples of TILE_ROWS.
+
+        With int8 weights, x is what `round_rows` left at the beginning of `room`.
+        """
+        if not is_int8:
+            for n in range(first, end, TILE_ROWS):
                 multiply_tile(w, w_at + n * size, x, rows, size, y, n, width)
-        if is_int8:
-            for row in range(rows):
-                for n in range(first, end):
-                    y[row * width + n] *= scale[scale_at + n]
+            return
+        factors, rounded, sums = room, shorts(room, rows), wholes(y)
+        for n in range(first, end, TILE_ROWS):
+            multiply_tile(w, w_at + n * size, rounded, rows, size, sums, n, width)
+        for row in range(rows):
+            for n in range(first, end):
+                y[row * width + n] = np.float32(sums[row * width + n]) * (scale[scale_at + n] * factors[row])
+
+    @plain
+    def round_rows(x: Any, rows: Any, size: Any, room: Any) -> None:
+        """Round rows to whole numbers of 16 bits, or a little less where a sum could overflow, with one factor a row."""
+        steps = size // (2 * lanes)
+        most = np.float32(min(32767, 2**31 // (2 * 127 * steps) - 1))
+        rounded = shorts(room, rows)
+        for row in range(rows):
+            top = largest_size(x, row * size, size)
+            room[row] = top / most
+            factor = most / top if top > 0 else np.float32(0)
+            for i in range(size):
+                rounded[row * size + i] = np.int16(np.rint(x[row * size + i] * factor))
 
     @njit(error_model="numpy")
     def piece(number: Any, width: Any, threads: Any) -> Any:
@@ -286,9 +327,9 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
     def embed(t: Any, row: Any) -> None:
         """Look up a row's token, and make it ready for the first layer."""
         x, weights, hidden, token = floats(t.x), weighted(t.embedding), t.hidden, whole(t.tokens)[row]
-        start = token // TILE_ROWS * TILE_ROWS * hidden + token % TILE_ROWS * lanes
+        start = token // TILE_ROWS * TILE_ROWS * hidden + token % TILE_ROWS * together
         for i in range(hidden):
-            x[row * hidden + i] = np.float32(weights[start + i // lanes * lanes * TILE_ROWS + i % lanes])
+            x[row * hidden + i] = np.float32(weights[start + i // together * together * TILE_ROWS + i % together])
         if is_int8:
             for i in range(hidden):
                 x[row * hidden + i] *= floats(t.embedding_scale)[token]
@@ -298,6 +339,8 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
     def linear(t: Any, part: Any, layer: Any, weights: Any, scale: Any, x: Any, rows: Any, size: Any, y: Any, width: Any, is_added: Any, room: Any) -> None:
         """Compute pieces of a layer's matrix until none is left; with `is_added`, add what comes out to t.x."""
         sync = whole(t.sync)
+        if is_int8:
+            round_rows(x, rows, size, room)
         while True:
             first, end = piece(claim(sync, part), width, t.threads)
             if first >= end:
@@ -310,6 +353,8 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
     def gate(t: Any, part: Any, layer: Any, room: Any) -> None:
         """Compute pieces of silu(gate · h) × (up · h) until none is left."""
         sync, width, size, h, gated, upped = whole(t.sync), t.inner, t.hidden, floats(t.h), floats(t.gated), floats(t.upped)
+        if is_int8:
+            round_rows(h, t.rows, size, room)
         while True:
             first, end = piece(claim(sync, part), width, t.threads)
             if first >= end:

@@ -60,8 +60,61 @@ def make_dots(lanes: int, columns: int) -> Any:
     return dots
 
 
+def make_whole_dots(lanes: int, columns: int) -> Any:
+    """Make a function like that of `make_dots` for int8 weights and int16 x; y is int32, and every sum exact.
+
+    A vector holds 2 × `lanes` elements, and so does a tile of each of its rows at a time.
+    """
+    width = 2 * lanes
+
+    @intrinsic  # type: ignore[misc]
+    def dots(_: Any, w: Any, w_at: Any, x: Any, x_at: Any, x_step: Any, size: Any, y: Any, y_at: Any, y_step: Any) -> Any:
+        def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
+            w_, w_at_, x_, x_at_, x_step_, size_, y_, y_at_, y_step_ = args
+            w_type, x_type, y_type = signature.args[0], signature.args[2], signature.args[6]
+            [tile] = _rows(context, builder, w_type, w_, w_at_, I64(0), 1)
+            xs = _rows(context, builder, x_type, x_, x_at_, x_step_, columns)
+            short, small = ir.VectorType(I16, width), ir.VectorType(I8, width)
+
+            def load(pointer: Any, kind: Any) -> Any:
+                return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=1)
+
+            def body(k: Any, sums: list[Any]) -> list[Any]:
+                start = builder.gep(tile, [builder.mul(k, I64(TILE_ROWS))])
+                places = [builder.gep(start, [I64(r * width)]) for r in range(TILE_ROWS)]
+                weights = [builder.sext(load(place, small), short) for place in places]
+                found = []
+                for b, row in enumerate(xs):
+                    other = load(builder.gep(row, [k]), short)
+                    sums_b = sums[b * TILE_ROWS : (b + 1) * TILE_ROWS]
+                    pairs = [_add_products(builder, weight, other, lanes) for weight in weights]
+                    found += [builder.add(total, pair) for total, pair in zip(sums_b, pairs, strict=True)]
+                return found
+
+            zero = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+            sums = _loop(builder, size_, width, [zero] * (TILE_ROWS * columns), body)
+            for b, out in enumerate(_rows(context, builder, y_type, y_, y_at_, y_step_, columns)):
+                for r in range(TILE_ROWS):
+                    builder.store(_reduce(builder, sums[b * TILE_ROWS + r], lanes, "whole"), builder.gep(out, [I64(r)]))
+            return context.get_dummy_value()
+
+        at = types.int64
+        return types.none(w, at, x, at, at, at, y, at, at), generate
+
+    return dots
+
+
+def _add_products(builder: Builder, a: Any, b: Any, lanes: int) -> Any:
+    """Multiply int16 by int16 and add the products of neighbours, as int32: an instruction of its own on x86."""
+    wide, undefined = ir.VectorType(I32, 2 * lanes), ir.Constant(ir.VectorType(I32, 2 * lanes), ir.Undefined)
+    products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
+    masks = [ir.Constant(ir.VectorType(I32, lanes), list(range(start, 2 * lanes, 2))) for start in (0, 1)]
+    even, odd = (builder.shuffle_vector(products, undefined, mask) for mask in masks)
+    return builder.add(even, odd)
+
+
 def make_fold(lanes: int, kind: str) -> Any:
-    """Make a function that gives the "max", the "sum" or the sum of "squares" of x[at : at + size], `size` as in make_dots."""
+    """Make a function that gives the "max", the greatest "size", the "sum" or the sum of "squares" of x[at : at + size], `size` as in make_dots."""
 
     @intrinsic  # type: ignore[misc]
     def fold(_: Any, x: Any, at: Any, size: Any) -> Any:
@@ -70,13 +123,18 @@ def make_fold(lanes: int, kind: str) -> Any:
 
             def body(k: Any, values: list[Any]) -> list[Any]:
                 found = _load(builder, builder.gep(row, [k]), types.float32, lanes)
+                if kind == "size":
+                    kind_of = ir.FunctionType(found.type, [found.type])
+                    found = builder.call(
+                        cgutils.get_or_insert_function(builder.module, kind_of, f"llvm.fabs.v{lanes}f32"), [found]
+                    )
                 if kind == "squares":
                     return [_fma(builder, found, found, values[0])]
-                return [_join(builder, kind, values[0], found)]
+                return [_join(builder, "max" if kind == "size" else kind, values[0], found)]
 
             begin = ir.Constant(ir.VectorType(F32, lanes), [float("-inf") if kind == "max" else 0.0] * lanes)
             [value] = _loop(builder, args[2], lanes, [begin], body)
-            return _reduce(builder, value, lanes, kind)
+            return _reduce(builder, value, lanes, "max" if kind == "size" else kind)
 
         return types.float32(x, types.int64, types.int64), generate
 
@@ -84,6 +142,8 @@ def make_fold(lanes: int, kind: str) -> Any:
 
 
 def _join(builder: Builder, kind: str, a: Any, b: Any) -> Any:
+    if kind == "whole":
+        return builder.add(a, b)
     return builder.select(builder.fcmp_ordered(">", a, b), a, b) if kind == "max" else builder.fadd(a, b)
 
 
@@ -155,7 +215,7 @@ def _fma(builder: Builder, a: Any, b: Any, c: Any) -> Any:
 def _reduce(builder: Builder, vector: Any, lanes: int, kind: str = "sum") -> Any:
     """Join the lanes pairwise: each half with the other, until one is left."""
     while lanes > 1:
-        undefined, half = ir.Constant(ir.VectorType(F32, lanes), ir.Undefined), lanes // 2
+        undefined, half = ir.Constant(vector.type, ir.Undefined), lanes // 2
         masks = [ir.Constant(ir.VectorType(I32, half), list(range(start, start + half))) for start in (0, half)]
         low, high = (builder.shuffle_vector(vector, undefined, mask) for mask in masks)
         vector, lanes = _join(builder, kind, low, high), half
