@@ -14,13 +14,15 @@ from numba.extending import intrinsic
 from service.engine.decoding import PAGE_TOKENS
 from service.engine.kernels.table import SEMAPHORE_BYTES, TABLE, TILE_ROWS
 from service.engine.kernels.vector import (
-    bits_to_float,
     fetch_add,
     make_call,
     make_dots,
     make_fold,
+    make_gate,
     make_mix,
+    make_weigh,
     make_whole_dots,
+    pause,
     read_now,
     to_half,
     view,
@@ -34,7 +36,7 @@ ANY_SIZE = 1 << 40
 ARRIVED, GENERATION, CLAIMS, LINE = 0, 8, 16, 8
 PARTS_PER_LAYER = 7
 SPINS = 4000
-PIECES_PER_THREAD = 16
+PIECES_PER_THREAD = 2
 MOST_HALF = np.float32(65504)
 post, wait, yield_cpu = make_call("sem_post"), make_call("sem_wait"), make_call("sched_yield")
 plain = njit(error_model="numpy", inline="never")
@@ -43,21 +45,6 @@ plain = njit(error_model="numpy", inline="never")
 def sync_size(layers: int) -> int:
     """Return how many cells the threads of a step meet at."""
     return CLAIMS + LINE * ((PARTS_PER_LAYER + 1) * layers + 3)
-
-
-@njit(error_model="numpy")
-def exp(x: Any) -> Any:
-    """e to the power of x, within 2 units of the last place; Cephes' expf, written so that LLVM vectorises it."""
-    x = min(max(x, np.float32(-87.3)), np.float32(88.0))
-    n = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
-    r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    return (p * r * r + r + np.float32(1)) * bits_to_float((np.int32(n) + np.int32(127)) << np.int32(23))
 
 
 @plain
@@ -73,6 +60,8 @@ def meet(sync: Any, threads: Any) -> None:
         spins += 1
         if spins > SPINS:
             yield_cpu(0)
+        else:
+            pause()
 
 
 @njit(error_model="numpy")
@@ -133,6 +122,7 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
     mix4_1, mix4_2, mix4_3, mix4_4 = mix4
     mix2_1 = make_mix(lanes, 2, 1)
     largest, largest_size, total, squares = (make_fold(lanes, kind) for kind in ("max", "size", "sum", "squares"))
+    weigh, close = make_weigh(lanes), make_gate(lanes)
     is_int8, is_half = weight_kind == types.int8, cache_kind == types.uint16
     wide = 4 * lanes
     # Elements of a row that stand together in a tile: a vector of them.
@@ -200,9 +190,10 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
     @njit(error_model="numpy")
     def piece(number: Any, width: Any, threads: Any) -> Any:
         """Give the bounds of a piece of `width` outputs; empty at the end."""
-        tiles = max(1, width // (TILE_ROWS * PIECES_PER_THREAD * threads))
-        first = min(number * tiles * TILE_ROWS, width)
-        return first, min(first + tiles * TILE_ROWS, width)
+        unit = 4 * TILE_ROWS
+        rows = max(1, width // (unit * PIECES_PER_THREAD * threads)) * unit
+        first = min(number * rows, width)
+        return first, min(first + rows, width)
 
     @njit(error_model="numpy")
     def store(value: Any) -> Any:
@@ -266,9 +257,7 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             own, at = length + (column if is_causal else 0), column * stride
             for i in range(own, stride):
                 room[at + i] = -np.inf
-            top = largest(room, at, stride)
-            for i in range(own):
-                room[at + i] = exp((room[at + i] - top) * factor)
+            weigh(room, at, stride, largest(room, at, stride), factor)
             for i in range(own, stride):
                 room[at + i] = 0
             share = np.float32(1) / total(room, at, stride)
@@ -362,8 +351,7 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             multiply(weighted(t.gate), layer * width * size, floats(t.gate_scale), layer * width, h, t.rows, size, gated, width, first, end, room)
             multiply(weighted(t.up), layer * width * size, floats(t.up_scale), layer * width, h, t.rows, size, upped, width, first, end, room)
             for row in range(t.rows):
-                for n in range(row * width + first, row * width + end):
-                    gated[n] = gated[n] / (np.float32(1) + exp(-gated[n])) * upped[n]
+                close(gated, upped, row * width + first, end - first)
 
     @plain
     def norms(t: Any, part: Any, weight: Any, layer: Any) -> None:

@@ -141,6 +141,80 @@ def make_fold(lanes: int, kind: str) -> Any:
     return fold
 
 
+def make_weigh(lanes: int) -> Any:
+    """Make a function that sets x[at + i] = exp((x[at + i] - top) * factor) for i < size, as in softmax."""
+
+    @intrinsic  # type: ignore[misc]
+    def weigh(_: Any, x: Any, at: Any, size: Any, top: Any, factor: Any) -> Any:
+        def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
+            [row] = _rows(context, builder, signature.args[0], args[0], args[1], I64(0), 1)
+            top, factor = (_splat(builder, value, lanes) for value in args[3:])
+
+            def body(k: Any, _values: list[Any]) -> list[Any]:
+                place = builder.gep(row, [k])
+                found = builder.fsub(_load(builder, place, types.float32, lanes), top)
+                _store(builder, _exp(builder, builder.fmul(found, factor)), place)
+                return []
+
+            _loop(builder, args[2], lanes, [], body)
+            return context.get_dummy_value()
+
+        return types.none(x, types.int64, types.int64, types.float32, types.float32), generate
+
+    return weigh
+
+
+def make_gate(lanes: int) -> Any:
+    """Make a function that sets x[at + i] = silu(x[at + i]) * y[at + i] for i < size; silu(x) = x / (1 + exp(-x))."""
+
+    @intrinsic  # type: ignore[misc]
+    def gate(_: Any, x: Any, y: Any, at: Any, size: Any) -> Any:
+        def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
+            xs, ys = (_rows(context, builder, signature.args[i], args[i], args[2], I64(0), 1)[0] for i in (0, 1))
+            one = ir.Constant(ir.VectorType(F32, lanes), [1.0] * lanes)
+
+            def body(k: Any, _values: list[Any]) -> list[Any]:
+                place = builder.gep(xs, [k])
+                found = _load(builder, place, types.float32, lanes)
+                below = builder.fadd(one, _exp(builder, builder.fneg(found)))
+                other = _load(builder, builder.gep(ys, [k]), types.float32, lanes)
+                _store(builder, builder.fmul(builder.fdiv(found, below), other), place)
+                return []
+
+            _loop(builder, args[3], lanes, [], body)
+            return context.get_dummy_value()
+
+        return types.none(x, y, types.int64, types.int64), generate
+
+    return gate
+
+
+def _exp(builder: Builder, x: Any) -> Any:
+    """e to the power of x, within 2 units of the last place, from e^-87 to e^88: Cephes' expf."""
+    kind, whole = x.type, ir.VectorType(I32, x.type.count)
+
+    def all_of(value: float) -> Any:
+        return ir.Constant(kind, [value] * kind.count)
+
+    low, high = all_of(-87.0), all_of(88.0)
+    x = builder.select(builder.fcmp_ordered(">", x, low), x, low)
+    x = builder.select(builder.fcmp_ordered("<", x, high), x, high)
+    floor = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), f"llvm.floor.v{kind.count}f32")
+    n = builder.call(floor, [_fma(builder, x, all_of(1.44269504088896341), all_of(0.5))])
+    r = _fma(builder, n, all_of(-0.693359375), x)
+    r = _fma(builder, n, all_of(2.12194440e-4), r)
+    p = all_of(1.9875691500e-4)
+    for factor in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+        p = _fma(builder, p, r, all_of(factor))
+    p = builder.fadd(_fma(builder, p, builder.fmul(r, r), r), all_of(1.0))
+    bits = builder.add(builder.fptosi(n, whole), ir.Constant(whole, [127] * kind.count))
+    return builder.fmul(p, builder.bitcast(builder.shl(bits, ir.Constant(whole, [23] * kind.count)), kind))
+
+
+def _store(builder: Builder, value: Any, pointer: Any) -> None:
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=1)
+
+
 def _join(builder: Builder, kind: str, a: Any, b: Any) -> Any:
     if kind == "whole":
         return builder.add(a, b)
@@ -175,7 +249,7 @@ def make_mix(lanes: int, vectors: int, columns: int) -> Any:
 
             begin = [_load(builder, out, types.float32, lanes) for out in outs]
             for out, value in zip(outs, _loop(builder, rows_, 1, begin, body), strict=True):
-                builder.store(value, builder.bitcast(out, ir.VectorType(F32, lanes).as_pointer()), align=1)
+                _store(builder, value, out)
             return context.get_dummy_value()
 
         at = types.int64
@@ -258,16 +332,6 @@ def view(_: Any, address: Any, like: Any) -> Any:
 
 
 @intrinsic  # type: ignore[misc]
-def bits_to_float(_: Any, bits: Any) -> Any:
-    """Read 32 bits as a float32."""
-
-    def generate(_context: Any, builder: Builder, _signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], F32)
-
-    return types.float32(types.int32), generate
-
-
-@intrinsic  # type: ignore[misc]
 def to_half(_: Any, value: Any) -> Any:
     """Round a float32 to the bits of a half."""
 
@@ -312,3 +376,16 @@ def make_call(name: str) -> Any:
         return types.none(types.int64), generate
 
     return call
+
+
+@intrinsic  # type: ignore[misc]
+def pause(_: Any) -> Any:
+    """Tell the processor that this thread only waits: the other thread of the same core gets more of it."""
+
+    def generate(context: Any, builder: Builder, _signature: Any, _args: Any) -> Any:
+        if "x86" in builder.module.triple:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.none(), generate
