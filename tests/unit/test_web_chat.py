@@ -37,7 +37,7 @@ def test_an_answer_is_streamed_and_kept(web: WebApp) -> None:
     start, *pieces, end = events(ask(alice, conversation_id, "What  is\nit?"))
     assert start["type"] == "start" and start["title"] == "What is it?"
     assert "".join(piece["text"] for piece in pieces) == "The answer to **What  is\nit?** is 42."
-    assert end == {"type": "end", "state": "complete"}
+    assert (end["type"], end["state"]) == ("end", "complete")
     assert saved(alice, conversation_id) == [
         ("user", "What  is\nit?", "complete"),
         ("assistant", "The answer to **What  is\nit?** is 42.", "complete"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -65,14 +66,21 @@ def test_questions_without_an_answer_are_no_turns() -> None:
     assert history.turns_of(messages) == [Turn("b", "B")]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 8, 20, 1000])
+def test_a_history_stays_within_its_turns_and_moves_by_half_of_them(limit: int) -> None:
+    firsts = [history.first_kept(count, limit) for count in range(3 * limit)]
+    assert all(count - first <= limit for count, first in enumerate(firsts))
+    assert all(count - first >= limit // 2 for count, first in enumerate(firsts) if count > limit)
+    moves = [count for count, (before, after) in enumerate(pairwise(firsts)) if before != after]
+    assert {after - before for before, after in pairwise(firsts)} <= {0, (limit + 1) // 2}
+    assert moves[0] == limit and all(after - before == (limit + 1) // 2 for before, after in pairwise(moves))
+
+
 def test_a_shorter_history_ends_with_none() -> None:
-    turns = [Turn(str(number), "") for number in range(8)]
-    sizes = []
-    while turns:
-        turns = list(history.halved(turns))
-        sizes.append(len(turns))
-    assert sizes == [4, 2, 1, 0]
-    assert history.last([], 3) == []
+    firsts = [0]
+    while firsts[-1] < 8:
+        firsts.append(history.halved(firsts[-1], 8))
+    assert firsts == [0, 4, 6, 7, 8]
 
 
 def test_a_conversation_that_brings_instructions_gets_no_others() -> None:
