@@ -1,7 +1,7 @@
 """Another OpenAI-compatible server over TCP, as small as it can be: each test says what it answers.
 
-`replies` are looked up by path: the bytes of a whole HTTP answer, or a function that writes to the connection. So a test
-can send what no well-behaved library would. vLLM's and llama-server's own shapes are below.
+`replies` are looked up by path: the bytes of a whole HTTP answer, or a function that writes to the connection. So a
+test can send what no well-behaved library would. vLLM's and llama-server's own shapes are below.
 """
 
 from __future__ import annotations

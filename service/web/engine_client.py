@@ -26,6 +26,7 @@ import httpx
 from service.config import Config
 from service.web import sse
 from service.web.engine_address import Address
+from service.web.engine_errors import error_of, words_of
 from service.web.sse import BrokenStream, Waiting
 
 log = logging.getLogger(__name__)
@@ -243,7 +244,8 @@ def _reason(response: httpx.Response, is_local: bool) -> str:
         return "the server at [engine] url does not accept the key in [engine] api_key_file"
     if not is_local and status == 404:
         return "the server at [engine] url has no list of models there: most addresses end in /v1"
-    return _told(response, "reason") or f"the engine answered with status {status}"
+    words = _told(response, "reason") or words_of(error_of(response.content))
+    return words or f"the engine answered with status {status}"
 
 
 def _told(response: httpx.Response, name: str) -> str:
