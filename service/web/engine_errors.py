@@ -30,7 +30,9 @@ def refusal_of(status: int, body: bytes, retry_after: str | None) -> Refusal:
     if status in (401, 403):
         log.error("the engine refuses the key of [engine] api_key_file: status %d", status)
         return Refusal(502, "engine_refused", "The model's server does not accept this service's key.")
-    answered = status if status in PASSED_ON else 502
+    # 502 and 504 are a proxy's words for an engine that is away.
+    answered = status if status in PASSED_ON else 503 if status in (502, 504) else 502
+    retry_after = retry_after or ("5" if answered == 503 else None)
     message = words_of(error) or f"The engine answered with status {status}."
     return Refusal(answered, _code(error, answered, message), message, retry_after=retry_after)
 
