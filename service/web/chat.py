@@ -139,7 +139,8 @@ class RunningAnswer:
             self._finish(self._reader.outcome)
         except (BrokenAnswer, EngineAway) as error:
             self._finish("failed")
-            yield {"type": "end", "state": self.state, "code": getattr(error, "code", ""), "message": str(error)}
+            code = error.code if isinstance(error, BrokenAnswer) else ""
+            yield {"type": "end", "state": self.state, "message": str(error), **({"code": code} if code else {})}
             return
         except Cancelled:
             self._finish("stopped")
