@@ -33,8 +33,8 @@ SINCE = {
     "TimeoutStopFailureMode": 246, "ManagedOOMMemoryPressure": 247, "ManagedOOMSwap": 247, "ProcSubset": 247,
     "ProtectProc": 247, "SystemCallLog": 247, "ExecPaths": 248, "NoExecPaths": 248, "PrivateIPC": 248,
     "SocketBindAllow": 249, "SocketBindDeny": 249, "RestrictFileSystems": 250, "RestrictNetworkInterfaces": 250,
-    "MemoryZSwapMax": 253, "MemoryKSM": 254, "RestartMaxDelaySec": 254, "RestartSteps": 254, "CoredumpReceive": 255,
-    "PrivatePIDs": 257,
+    "MemoryZSwapMax": 253, "MemoryKSM": 254, "RestartMaxDelaySec": 254, "RestartMode": 254, "RestartSteps": 254,
+    "CoredumpReceive": 255, "PrivatePIDs": 257,
 }  # fmt: skip
 
 # Those of SINCE that the units use.
@@ -44,7 +44,7 @@ _USED = """
 """
 USED = frozenset(_USED.split())
 # Those that nothing is lost without: a unit that fails is then tried again at one pace.
-SPARED = frozenset({"RestartMaxDelaySec", "RestartSteps"})
+SPARED = frozenset({"RestartMaxDelaySec", "RestartMode", "RestartSteps"})
 
 
 def unknown_to(version: int) -> list[str]:

@@ -21,7 +21,8 @@ SETTINGS: dict[str, dict[str, str | None]] = {
     "data": {"url": None},
     "ldap": {},
     "engine": {
-        "url": None, "precision": WORD, "threads": NUMBER, "context_tokens": NUMBER, "slots": NUMBER,
+        "url": None, "api_key_file": None, "ca_file": None, "forward_user": YES_NO,
+        "precision": WORD, "threads": NUMBER, "context_tokens": NUMBER, "slots": NUMBER,
         "max_new_tokens": NUMBER, "system_prompt": None,
     },
     "queue": {"per_user": NUMBER, "total": NUMBER, "timeout_s": NUMBER},

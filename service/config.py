@@ -55,6 +55,10 @@ def _is_url_or_empty(value: str) -> bool:
     return value == "" or bool(re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value))
 
 
+def _is_absolute_or_empty(value: str) -> bool:
+    return value == "" or (value.startswith("/") and "\0" not in value)
+
+
 def _is_ip(text: str, version: int) -> bool:
     try:
         return ipaddress.ip_address(text).version == version
@@ -86,6 +90,8 @@ def _fixed(default: object) -> Any:
 
 _LISTEN = Rule(str, 'an address and a port, such as "0.0.0.0:8080" or "[::1]:8080"', _is_address)
 _URL = Rule(str, 'an http:// or https:// address, or ""', _is_url_or_empty)
+_FILE = Rule(str, 'the absolute path of a file, or ""', _is_absolute_or_empty)
+_SWITCH = Rule(bool, "true or false")
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,9 @@ class Data:
 @dataclass(frozen=True)
 class Engine:
     url: str = _setting("", _URL)
+    api_key_file: str = _setting("", _FILE)
+    ca_file: str = _setting("", _FILE)
+    forward_user: bool = _setting(False, _SWITCH)
     precision: str = _fixed("float32")
     threads: int = _whole(0, 0, 1024)
     context_tokens: int = _whole(2048, 128, 1_048_576)
@@ -138,7 +147,7 @@ class History:
 
 @dataclass(frozen=True)
 class Audit:
-    enabled: bool = _setting(True, Rule(bool, "true or false"))
+    enabled: bool = _setting(True, _SWITCH)
     content: str = _fixed("none")
     retain_days: int = _fixed(180)
 

@@ -32,6 +32,7 @@ EXIT_CODES = {
     "HostError": 4,
     "HealthError": 5,
     "EngineAway": 0,
+    "BrokenAnswer": 0,
     "BrokenStream": 1,
     "present": 1,  # service.web.admin: what the database says
     "Problem": 3,

@@ -5,7 +5,8 @@ What it does is chosen by the question's first word:
     echo TEXT     answers TEXT, a word at a time            slow N       N pieces, one every 50 ms
     die           three pieces, then the socket closes      fail         three pieces, then an error event
     busy          429 with Retry-After                      long         400 context_length_exceeded, unless alone
-    prefill       the head of the answer, then nothing      anything     "The answer to … is 42."
+    prefill       the head of the answer, then nothing      wait N       waits N places of the queue, then one word
+    anything      "The answer to … is 42."
 
 It counts the clients that left before their answer had ended.
 """
@@ -43,6 +44,8 @@ class FakeEngine:
         self.health: tuple[int, dict[str, str]] = (200, {"status": "ok", "model": MODEL})
         self.requests: list[dict[str, Any]] = []
         self.users: list[str] = []
+        self.conversations: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.gone_at: list[float] = []
         self.finished = 0
         self._server: _Server | None = None
@@ -134,6 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
         engine = self.server.engine
         engine.requests.append(body)
         engine.users.append(self.headers.get("X-Ferry-User", ""))
+        engine.conversations.append(self.headers.get("X-Ferry-Conversation", ""))
+        engine.headers.append(dict(self.headers))
         try:
             self._answer(body)
             engine.finished += 1
@@ -150,13 +155,18 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(400, "context_length_exceeded", "9000 tokens do not fit the context of 2048.")
         if body.get("model") not in {MODEL, "default"}:
             return self._error(404, "model_not_found", f"no such model: {body.get('model')}")
-        return self._stream(word, rest, question) if body.get("stream") else self._whole(word, rest, question)
+        if not body.get("stream"):
+            return self._whole(word, rest, question)
+        return self._stream(word, rest, question, (body.get("stream_options") or {}).get("include_usage") is True)
 
-    def _stream(self, word: str, rest: str, question: str) -> None:
+    def _stream(self, word: str, rest: str, question: str, include_usage: bool) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        for place in range(int(rest), 0, -1) if word == "wait" else ():
+            self._chunk(b': waiting {"position": %d, "wait_s": %.1f}\n\n' % (place, 2.5 * place))
+            self._pause(SLOW_S)
         self._event({"role": "assistant", "content": ""})
         if word == "prefill":
             self._pause(60)
@@ -170,6 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._event({"content": piece})
             self._pause(SLOW_S if word in {"slow", "die"} else 0)
         self._event({}, "length" if word == "slow" and rest == "3" else "stop")
+        if include_usage:
+            cached = {"prompt_tokens_details": {"cached_tokens": 64}}
+            usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, **cached}
+            chunk = {"choices": [], "usage": usage, "timings": {"predicted_per_second": 12.34}}
+            self._chunk(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
 
@@ -221,6 +236,8 @@ def pieces(word: str, rest: str, question: str) -> Iterator[str]:
         yield from re.findall(r"\s*\S+|\s+$", rest)
     elif word == "slow":
         yield from (f"piece {number} " for number in range(int(rest)))
+    elif word == "wait":
+        yield "here"
     elif word in {"die", "fail"}:
         yield from ("one ", "two ", "three ", "four ")
     else:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fake_engine
 import httpx
 from fake_engine import FakeEngine
 from ports import free_port
@@ -116,19 +115,28 @@ def make_environment(folder: Path, settings: str = "", port: int = 0) -> dict[st
 
 
 @contextmanager
-def web_process(folder: Path, settings: str = "", environment: dict[str, str] | None = None) -> Iterator[WebProcess]:
-    """Run the web tier and a fake engine until the block ends."""
+def web_process(
+    folder: Path, settings: str = "", environment: dict[str, str] | None = None, socket: Path | None = None
+) -> Iterator[WebProcess]:
+    """Run the web tier until the block ends, before the real engine behind `socket` or a fake one."""
     port = free_port()
     names = {**make_environment(folder, settings, port), **(environment or {})}
+    if socket:
+        names["FERRY_SOCKET"] = str(socket)
     log = folder / "web.log"
-    with fake_engine.running(Path(names["FERRY_SOCKET"])) as engine:
-        web = WebProcess(f"http://127.0.0.1:{port}", names, engine, start(names, log), log)
+    fake = FakeEngine(Path(names["FERRY_SOCKET"]))
+    if not socket:
+        fake.start()
+    try:
+        web = WebProcess(f"http://127.0.0.1:{port}", names, fake, start(names, log), log)
         try:
             wait_for(f"{web.url}/healthz", web.process)
             yield web
         finally:
             stop(web.process)
             print(log.read_text())  # shown by pytest when the test fails
+    finally:
+        fake.stop()
 
 
 def start(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:

@@ -13,6 +13,7 @@ from service.config import ConfigError
 from service.paths import Paths, PathsError
 from service.web import HIDDEN_NOTIFY_SOCKET, database, revisions
 from service.web.database import Database
+from service.web.engine_address import Address
 from service.web.errors import AdminError
 
 # Settings or tables that cannot be used do not mend themselves: the unit does not restart after this status.
@@ -24,6 +25,7 @@ def main() -> None:
     try:
         paths = Paths.from_environment()
         config = configuration.load(paths.config)
+        Address.of(config.engine)
     except (PathsError, ConfigError) as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
         sys.exit(EXIT_USAGE)

@@ -6,22 +6,35 @@ refused is refused by `ask`, before the first event. How events travel is left t
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import update
 
 from service.config import Config
-from service.web import conversations, history
+from service.web import conversations, engine_errors, history
 from service.web.accounts import Caller
+from service.web.answer_reader import BrokenAnswer, Reader
 from service.web.database import Database
 from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway, EngineClient
+from service.web.engine_errors import CONTEXT
 from service.web.errors import Refusal
 from service.web.models import Message
+from service.web.windows import Window, Windows
 
 SAVE_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question on its way: its text, and whose it is."""
+
+    text: str
+    conversation_id: str
+    user: str
+    cancel: Cancel
 
 
 class Chat:
@@ -31,6 +44,7 @@ class Chat:
         self._config = config
         self._database = database
         self._engine = engine
+        self._windows = Windows()
 
     def ask(self, caller: Caller, conversation_id: str, question: str, cancel: Cancel) -> RunningAnswer:
         """Put a question. Nothing is kept of one that the engine does not accept.
@@ -41,7 +55,8 @@ class Chat:
         with self._database.begin() as session:
             conversation = conversations.get(session, caller.user_id, conversation_id)
             messages = [(message.role, message.content) for message in conversations.messages(session, conversation)]
-        answer = self._accepted(history.turns_of(messages), question, caller, cancel)
+        turns = history.turns_of(messages)
+        first, answer = self._accepted(turns, Question(question, conversation_id, caller.quota_id, cancel))
         try:
             with self._database.begin() as session:
                 conversation = conversations.get(session, caller.user_id, conversation_id)
@@ -49,26 +64,52 @@ class Chat:
         except BaseException:
             answer.close()
             raise
-        return RunningAnswer(self._database, answer, asked.id, answered.id, conversation.title)
+        self._windows.put(conversation_id, Window(first))
 
-    def _accepted(self, turns: Sequence[history.Turn], question: str, caller: Caller, cancel: Cancel) -> Answer:
-        """Get an answer under way; while the history does not fit the model's context, show it less of it."""
-        turns = history.last(turns, self._config.history.turns)
+        def measure(tokens: int) -> None:
+            self._windows.put(conversation_id, Window(first, tokens))
+
+        return RunningAnswer(self._database, answer, (asked.id, answered.id), conversation.title, measure)
+
+    def _accepted(self, turns: Sequence[history.Turn], question: Question) -> tuple[int, Answer]:
+        """Get an answer under way; while the history does not fit the model's context, show it less of it.
+
+        Returns: the first turn that was shown, and the answer.
+        """
+        first = self._first_turn(len(turns), question)
         while True:
-            answer = self._post(turns, question, caller, cancel)
+            answer = self._post(turns[first:], question)
             if answer.status == 200:
-                return answer
+                return first, answer
             refusal = refusal_of(answer)
-            if not (refusal.code == "context_length_exceeded" and turns):
+            if not (refusal.code == CONTEXT and first < len(turns)):
                 raise refusal
-            turns = history.halved(turns)
+            first = history.halved(first, len(turns))
 
-    def _post(self, turns: Sequence[history.Turn], question: str, caller: Caller, cancel: Cancel) -> Answer:
-        messages = history.with_system_prompt(history.compose(turns, question), self._config.engine.system_prompt)
-        limit = self._config.engine.max_new_tokens
-        body = {"model": "default", "messages": messages, "stream": True, "max_tokens": limit}
+    def _first_turn(self, count: int, question: Question) -> int:
+        """Begin where the last question did, unless there are too many turns now, or too little room for an answer."""
+        window = self._windows.get(question.conversation_id)
+        first = min(max(history.first_kept(count, self._config.history.turns), window.first), count)
+        settings = self._config.engine
+        # How large another server's context is, only that server knows.
+        is_ours = self._engine.is_local and first == window.first < count
+        if is_ours and window.is_tight(question.text, settings.context_tokens, settings.max_new_tokens):
+            return history.halved(first, count)
+        return first
+
+    def _post(self, turns: Sequence[history.Turn], question: Question) -> Answer:
+        messages = history.compose(turns, question.text)
+        body = {
+            "model": "default",
+            "messages": history.with_system_prompt(messages, self._config.engine.system_prompt),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": self._config.engine.max_new_tokens,
+        }
         try:
-            return self._engine.post("chat/completions", body, caller.quota_id, cancel)
+            return self._engine.post(
+                "chat/completions", body, question.user, question.cancel, conversation=question.conversation_id
+            )
         except EngineAway as error:
             raise away(error) from error
 
@@ -76,26 +117,30 @@ class Chat:
 class RunningAnswer:
     """An answer that is being made. Iterate `events` once, then `close` it, in any case."""
 
-    def __init__(self, database: Database, answer: Answer, asked_id: int, answered_id: int, title: str) -> None:
+    def __init__(
+        self, database: Database, answer: Answer, ids: tuple[int, int], title: str, measure: Callable[[int], None]
+    ) -> None:
+        """`ids` are those of question and answer; `measure` is told how many tokens both and their history took."""
         self._database = database
         self._answer = answer
-        self._ids = (asked_id, answered_id)
+        self._ids = ids
         self._title = title
+        self._measure = measure
         self._text = ""
         self._saved_at = time.monotonic()
-        self._outcome = "complete"
+        self._reader = Reader()
         self.state = "partial"
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yield a start, the pieces of text, and an end that says how it went."""
+        """Yield a start, what there is to tell while it waits, the pieces of text, and an end that says how it went."""
         try:
             yield {"type": "start", "question_id": self._ids[0], "answer_id": self._ids[1], "title": self._title}
-            for piece in self._pieces():
-                yield {"type": "text", "text": piece}
-            self._finish(self._outcome)
-        except EngineAway as error:
+            yield from self._read()
+            self._finish(self._reader.outcome)
+        except (BrokenAnswer, EngineAway) as error:
             self._finish("failed")
-            yield {"type": "end", "state": self.state, "message": str(error)}
+            code = error.code if isinstance(error, BrokenAnswer) else ""
+            yield {"type": "end", "state": self.state, "message": str(error), **({"code": code} if code else {})}
             return
         except Cancelled:
             self._finish("stopped")
@@ -103,7 +148,7 @@ class RunningAnswer:
         except GeneratorExit:
             self._finish("stopped")
             raise
-        yield {"type": "end", "state": self.state}
+        yield {"type": "end", "state": self.state, "figures": self._reader.figures}
 
     def close(self) -> None:
         """Let go of the engine and keep what has come, however the stream ended."""
@@ -111,20 +156,16 @@ class RunningAnswer:
         if self.state == "partial":
             self._save()
 
-    def _pieces(self) -> Iterator[str]:
-        for event in self._answer.events():
-            if "error" in event:
-                raise EngineAway(_message_of(event) or "the engine failed")
-            choice = (event.get("choices") or [{}])[0]
-            if choice.get("finish_reason") == "length":
-                self._outcome = "length"
-            if text := (choice.get("delta") or {}).get("content"):
-                self._keep(text)
-                yield text
+    def _read(self) -> Iterator[dict[str, Any]]:
+        for item in self._answer.events():
+            for event in self._reader.read(item):
+                self._keep(event.get("text", ""))
+                yield event
+        self._measure(self._reader.tokens)
 
     def _keep(self, text: str) -> None:
         self._text += text
-        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+        if text and time.monotonic() - self._saved_at >= SAVE_EVERY_S:
             self._save()
 
     def _finish(self, state: str) -> None:
@@ -150,21 +191,11 @@ def away(error: EngineAway) -> Refusal:
 
 
 def refusal_of(answer: Answer) -> Refusal:
-    """Turn the engine's error answer into ours, with its status, words and Retry-After; read it to its end."""
+    """Turn the engine's error answer into ours; read it to its end."""
     try:
-        error = json.loads(answer.read()).get("error", {})
-    except (EngineAway, ValueError, AttributeError):
-        error = {}
+        body = answer.read()
+    except EngineAway:
+        body = b""
     finally:
         answer.close()
-    error = error if isinstance(error, dict) else {}
-    # 401 and the like are between us and another server: to our client they are a bad gateway.
-    status = answer.status if answer.status in (400, 404, 413, 422, 429, 503) else 502
-    code = str(error.get("code") or {429: "busy", 503: "engine_away"}.get(status, "engine_error"))
-    message = str(error.get("message") or f"The engine answered with status {answer.status}.")
-    return Refusal(status, code, message, retry_after=answer.headers.get("Retry-After"))
-
-
-def _message_of(event: dict[str, Any]) -> str:
-    error = event["error"]
-    return str(error.get("message", "")) if isinstance(error, dict) else ""
+    return engine_errors.refusal_of(answer.status, body, answer.headers.get("Retry-After"))

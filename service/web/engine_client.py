@@ -10,7 +10,10 @@ that shuts the socket down, which the engine sees at once. So each request has a
 from __future__ import annotations
 
 import json
+import logging
 import socket
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,15 +23,19 @@ from weakref import WeakSet
 
 import httpx
 
-from service import sockets
 from service.config import Config
 from service.web import sse
-from service.web.sse import BrokenStream
+from service.web.engine_address import Address
+from service.web.engine_errors import error_of, words_of
+from service.web.sse import BrokenStream, Waiting
 
+log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5
 HEALTH_TIMEOUT_S = 5
 # On top of the queue's own limit: what a prefill of a full context may take until the first byte.
 FIRST_BYTE_GRACE_S = 120
+# How long another server is taken to have the model that it named; a 404 ends that at once.
+MODEL_KNOWN_S = 60
 
 
 class EngineAway(Exception):
@@ -60,13 +67,15 @@ class Cancel:
         self._reason = self._reason or reason
         if self._socket is not None:
             try:
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # Not a TLS socket's own shutdown: whoever reads from it meanwhile would go on without decrypting.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
             except OSError:
                 return  # already closed
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
         """Learn the connection's socket: https://www.python-httpx.org/advanced/extensions/#trace."""
-        if event.startswith("connection.connect_") and event.endswith(".complete"):
+        # TLS takes the connection over under a new socket object.
+        if event.startswith(("connection.connect_", "connection.start_tls.")) and event.endswith(".complete"):
             self._socket = info["return_value"].get_extra_info("socket")
             if self.is_set:
                 self.set()
@@ -79,15 +88,16 @@ class Cancel:
 class Answer:
     """The engine's answer to one request: its head has come, its body is read once. Close it in any case."""
 
-    def __init__(self, response: httpx.Response, cancel: Cancel) -> None:
+    def __init__(self, response: httpx.Response, cancel: Cancel, is_local: bool) -> None:
         self._response = response
         self._cancel = cancel
+        self._is_local = is_local
         self.status = response.status_code
         self.headers = response.headers
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises: EngineAway, Cancelled."""
-        with _failures(self._cancel):
+        with _failures(self._cancel, self._is_local):
             yield from self._response.iter_raw()
         if self._cancel.is_set:  # a body without a length ends as if it were whole
             raise self._cancel.error()
@@ -95,10 +105,14 @@ class Answer:
     def read(self) -> bytes:
         return b"".join(self.chunks())
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Yield the JSON of each server-sent event up to [DONE]. Raises: EngineAway when that never comes."""
+    @property
+    def is_stream(self) -> bool:
+        return str(self.headers.get("Content-Type", "")).startswith("text/event-stream")
+
+    def events(self) -> Iterator[dict[str, Any] | Waiting]:
+        """Yield what the answer's stream tells, up to its end. Raises: EngineAway when that never comes."""
         try:
-            yield from sse.events(self.chunks())
+            yield from sse.told(self.chunks())
         except BrokenStream as error:
             raise EngineAway(f"the engine was lost: {error}") from error
 
@@ -110,41 +124,41 @@ class EngineClient:
     """Requests to one engine."""
 
     def __init__(self, config: Config, socket_path: Path) -> None:
-        self.is_local = not config.engine.url
-        self._base = config.engine.url.rstrip("/") or "http://engine/v1"
-        self._socket_path = socket_path
+        """Raises: ConfigError when the key or the certificates for another server cannot be used."""
+        self._address = Address.of(config.engine)
+        self.is_local = self._address.is_local
         # Those of answers that nobody holds any more leave by themselves.
         self._cancels: WeakSet[Cancel] = WeakSet()
         self._closing = ""
+        self._model: tuple[str, float] | None = None
         timeout = config.queue.timeout_s + FIRST_BYTE_GRACE_S
         self._client = httpx.Client(
-            transport=self._transport(),
+            transport=self._address.transport(socket_path),
             timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT_S),
             trust_env=False,  # a proxy in the environment has no business between these two
         )
 
-    def post(self, path: str, body: dict[str, Any], user: str, cancel: Cancel) -> Answer:
-        """Send a request and wait for the head of its answer. Raises: EngineAway, Cancelled."""
-        if not self.is_local and body.get("model") == "default":
-            body = {**body, "model": self._remote_model()}
-        request = self._client.build_request(
-            "POST",
-            f"{self._base}/{path}",
-            content=json.dumps(body).encode(),  # ASCII: a lone surrogate in somebody's question must not fail here
-            headers={"Content-Type": "application/json", "X-Ferry-User": user, "Accept-Encoding": "identity"},
-            extensions={"trace": cancel.trace},
-        )
-        if self._closing:
-            raise EngineAway(self._closing)
-        self._cancels.add(cancel)
-        with _failures(cancel):
-            return Answer(self._client.send(request, stream=True), cancel)
+    def post(self, path: str, body: dict[str, Any], user: str, cancel: Cancel, conversation: str = "") -> Answer:
+        """Send a request and wait for the head of its answer. Raises: EngineAway, Cancelled.
+
+        `user` and `conversation` are told to our own engines alone.
+        """
+        if self.is_local or body.get("model") != "default":
+            return self._send(path, body, user, cancel, conversation)
+        name, is_fresh = self._remote_model()
+        answer = self._send(path, {**body, "model": name}, user, cancel, conversation)
+        if answer.status == 404:
+            self._model = None
+            if not is_fresh:  # it has another model now
+                answer.close()
+                return self.post(path, body, user, cancel, conversation)
+        return answer
 
     def models(self) -> dict[str, Any]:
         """Return the engine's list of models. Raises: EngineAway."""
-        response = self._get(f"{self._base}/models")
+        response = self._get(f"{self._address.base}/models")
         if response.status_code != 200:
-            raise EngineAway(_reason(response))
+            raise EngineAway(_reason(response, self.is_local))
         try:
             return sse.json_object(response.content)
         except BrokenStream as error:
@@ -153,14 +167,9 @@ class EngineClient:
     def health(self) -> Health:
         """Ask whether the engine can answer now."""
         try:
-            if not self.is_local:
-                return Health(True, model=self._remote_model())
-            response = self._get("http://engine/health")
+            return self._local_health() if self.is_local else self._remote_health()
         except EngineAway as error:
             return Health(False, str(error))
-        if response.status_code != 200:
-            return Health(False, _reason(response))
-        return Health(True, model=_told(response, "model"))
 
     def end_all(self, reason: str) -> None:
         """End what is being answered and begin nothing more; every client is told the reason."""
@@ -171,26 +180,72 @@ class EngineClient:
     def close(self) -> None:
         self._client.close()
 
-    def _get(self, url: str) -> httpx.Response:
-        with _failures(Cancel()):
-            return self._client.get(url, timeout=HEALTH_TIMEOUT_S)
+    def _send(self, path: str, body: dict[str, Any], user: str, cancel: Cancel, conversation: str) -> Answer:
+        request = self._client.build_request(
+            "POST",
+            f"{self._address.base}/{path}",
+            content=json.dumps(body).encode(),  # ASCII: a lone surrogate in somebody's question must not fail here
+            headers={
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
+                **self._address.headers(user, conversation),
+            },
+            extensions={"trace": cancel.trace},
+        )
+        if self._closing:
+            raise EngineAway(self._closing)
+        self._cancels.add(cancel)
+        with _failures(cancel, self.is_local):
+            return Answer(self._client.send(request, stream=True), cancel, self.is_local)
 
-    def _remote_model(self) -> str:
-        """Ask another server what it has loaded: only our own engine knows the name `default`."""
+    def _get(self, url: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._address.key}"} if self._address.key else {}
+        with _failures(Cancel(), self.is_local):
+            return self._client.get(url, timeout=HEALTH_TIMEOUT_S, headers=headers)
+
+    def _local_health(self) -> Health:
+        response = self._get(f"{self._address.root}/health")
+        if response.status_code != 200:
+            return Health(False, _reason(response, self.is_local))
+        return Health(True, model=_told(response, "model"))
+
+    def _remote_health(self) -> Health:
+        """Ask another server for its models, and then, where it knows the question, whether they are loaded.
+
+        Our engine, vLLM and llama-server have /health, another Ferry has /readyz, and a gateway has neither.
+        """
+        name = self._first_model()
+        for path in ("health", "readyz"):
+            response = self._get(f"{self._address.root}/{path}")
+            if response.status_code == 503:
+                return Health(False, _reason(response, self.is_local))
+            if response.status_code == 200:
+                break
+        return Health(True, model=name)
+
+    def _remote_model(self) -> tuple[str, bool]:
+        """Return what another server has loaded, and whether it said so just now."""
+        if self._model and time.monotonic() - self._model[1] < MODEL_KNOWN_S:
+            return self._model[0], False
+        name = self._first_model()
+        self._model = (name, time.monotonic())
+        return name, True
+
+    def _first_model(self) -> str:
         models = self.models().get("data")
         if not (isinstance(models, list) and models and isinstance(models[0], dict)):
             raise EngineAway("the engine lists no model")
         return str(models[0].get("id", ""))
 
-    def _transport(self) -> httpx.HTTPTransport:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        if not self.is_local:
-            return httpx.HTTPTransport(limits=limits)
-        return httpx.HTTPTransport(limits=limits, uds=sockets.short(self._socket_path))
 
-
-def _reason(response: httpx.Response) -> str:
-    return _told(response, "reason") or f"the engine answered with status {response.status_code}"
+def _reason(response: httpx.Response, is_local: bool) -> str:
+    status = response.status_code
+    if not is_local and status in (401, 403):
+        return "the server at [engine] url does not accept the key in [engine] api_key_file"
+    if not is_local and status == 404:
+        return "the server at [engine] url has no list of models there: most addresses end in /v1"
+    words = _told(response, "reason") or words_of(error_of(response.content))
+    return words or f"the engine answered with status {status}"
 
 
 def _told(response: httpx.Response, name: str) -> str:
@@ -201,7 +256,7 @@ def _told(response: httpx.Response, name: str) -> str:
 
 
 @contextmanager
-def _failures(cancel: Cancel) -> Iterator[None]:
+def _failures(cancel: Cancel, is_local: bool) -> Iterator[None]:
     """Turn what the HTTP library raises into EngineAway or Cancelled."""
     try:
         yield
@@ -209,13 +264,24 @@ def _failures(cancel: Cancel) -> Iterator[None]:
         if cancel.is_set:  # whatever it was: its socket was shut down under it
             raise cancel.error() from error
         if isinstance(error, (httpx.HTTPError, OSError)):
-            raise EngineAway(_words(error)) from error
+            raise EngineAway(_words(error, is_local)) from error
         raise
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, is_local: bool) -> str:
+    if _is_distrust(error):
+        log.error("the engine's server is not trusted: %s", error)
+        return "the server at [engine] url shows a certificate that is not trusted: see [engine] ca_file"
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-        return "the engine is not running"
+        return "the engine is not running" if is_local else "the server at [engine] url cannot be reached"
     if isinstance(error, httpx.TimeoutException):
         return "the engine did not answer in time"
     return "the engine was lost"
+
+
+def _is_distrust(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

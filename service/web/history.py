@@ -42,11 +42,16 @@ def with_system_prompt(messages: list[dict[str, str]], prompt: str) -> list[dict
     return [{"role": "system", "content": prompt}, *messages]
 
 
-def last(turns: Sequence[Turn], count: int) -> Sequence[Turn]:
-    """Return the newest `count` turns."""
-    return turns[max(len(turns) - count, 0) :]
+def first_kept(count: int, limit: int) -> int:
+    """Return the index of the first of `count` turns that is shown, where at most `limit` are.
+
+    It moves by half the limit at once: in between the messages only grow at their end, so that the engine finds what
+    it has already computed.
+    """
+    step = (limit + 1) // 2
+    return max(-(-(count - limit) // step), 0) * step
 
 
-def halved(turns: Sequence[Turn]) -> Sequence[Turn]:
-    """Drop the older half of the turns, at least one: for a history that does not fit the model's context."""
-    return turns[(len(turns) + 1) // 2 :]
+def halved(first: int, count: int) -> int:
+    """Return the first turn to show when those from `first` on are too much: their older half goes, at least one."""
+    return first + (count - first + 1) // 2

@@ -11,13 +11,14 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from service.web import history
+from service.web import history, sse
 from service.web.api import json_object
 from service.web.chat import away, refusal_of
 from service.web.client_watch import watch_client
 from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway
 from service.web.errors import Refusal
 from service.web.services import caller, services
+from service.web.sse import BrokenStream, Ending
 
 END_MARK = b"data: [DONE]\n\n"
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
@@ -76,6 +77,7 @@ def _passed_on(answer: Answer, is_stream: bool, stop_watch: Callable[[], None]) 
         raise refusal_of(answer)
     known, who, address = services(), caller().name, request.remote_addr or ""
     state = {"outcome": "stopped"}
+    is_stream = is_stream and answer.is_stream
     body = _stream(answer, state) if is_stream else [_whole(answer, state)]
     response = Response(body, mimetype="text/event-stream" if is_stream else "application/json")
     response.headers["X-Accel-Buffering"] = "no"
@@ -93,8 +95,13 @@ def _passed_on(answer: Answer, is_stream: bool, stop_watch: Callable[[], None]) 
 
 
 def _whole(answer: Answer, state: dict[str, str]) -> bytes:
+    """Read an answer that is no stream. Raises: Refusal when it is not even JSON, a proxy's page say."""
     try:
         data = answer.read()
+        sse.json_object(data)
+    except BrokenStream as error:
+        answer.close()
+        raise Refusal(502, "engine_error", f"The model's server gave no answer: {error}.") from error
     except BaseException:
         answer.close()
         raise
@@ -103,15 +110,30 @@ def _whole(answer: Answer, state: dict[str, str]) -> bytes:
 
 
 def _stream(answer: Answer, state: dict[str, str]) -> Iterator[bytes]:
+    """Hand the stream on as it comes, comments and errors too; an end without its mark gets what is missing."""
+    ending = Ending()
     try:
         for chunk in answer.chunks():
+            ending.feed(chunk)
             # Before it is handed on: a client may leave as soon as it has read the mark.
-            if chunk.endswith(END_MARK):
-                state["outcome"] = "complete"
+            state["outcome"] = _outcome(ending) or state["outcome"]
             yield chunk
-        state["outcome"] = "complete"
     except Cancelled:
         return
     except EngineAway as error:
         state["outcome"] = "failed"
-        yield b"\n\ndata: " + json.dumps(Refusal(503, "engine_away", str(error)).body()).encode() + b"\n\n"
+        yield _error_event(str(error))
+        return
+    ending.close()
+    if not (ending.is_marked or ending.has_error):
+        # Some servers forget the mark, and clients wait for it.
+        yield b"\n\n" + END_MARK if ending.has_reason else _error_event("the answer broke off before its end")
+    state["outcome"] = _outcome(ending) or ("complete" if ending.has_reason else "failed")
+
+
+def _outcome(ending: Ending) -> str:
+    return "failed" if ending.has_error else "complete" if ending.is_marked else ""
+
+
+def _error_event(message: str) -> bytes:
+    return b"\n\ndata: " + json.dumps(Refusal(503, "engine_away", message).body()).encode() + b"\n\n"

@@ -96,6 +96,20 @@ def test_the_answer_grows_while_it_is_written_and_ends_as_rendered_markdown(alic
         expect(answer.locator(selector)).to_have_count(1)
 
 
+def test_who_waits_sees_the_place_and_who_asks_sees_the_figures(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    send(page, "wait 40")
+    waiting = page.locator(ANSWER).last.locator(".waiting")
+    expect(waiting).to_have_text(re.compile(r"^Waiting for the model: position \d+, about \d+ s …$"))
+    assert last_answer(page) == "here"
+    figures = page.locator(ANSWER).last.locator("details.figures")
+    expect(figures.locator("p")).to_be_hidden()
+    figures.locator("summary").click()
+    expect(figures.locator("p")).to_have_text(
+        "12.3 tokens a second · 20 tokens written · 64 of 100 tokens read were still known"
+    )
+
+
 def test_nothing_in_an_answer_runs_or_is_fetched(alice: tuple[Page, Watch]) -> None:
     page, watch = alice
     page.evaluate("() => { window.alert = (text) => console.error('ran: ' + text); }")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,7 @@ import httpx
 import openai
 import pytest
 from fake_engine import MODEL
-from web_process import WebProcess, web_process
+from web_process import WebProcess, wait_for, web_process
 
 QUESTION = [{"role": "user", "content": "What is it?"}]
 ANSWER = "The answer to **What is it?** is 42."
@@ -237,3 +239,16 @@ def test_a_stop_is_over_within_ten_seconds_with_answers_running(tmp_path: Path) 
             web.process.terminate()
             web.process.wait(15)
             assert time.monotonic() - started < 8
+
+
+def test_a_worker_that_is_killed_comes_back_without_systemd(tmp_path: Path) -> None:
+    """What systemd would restart takes the engine with it, where systemd is older than 254."""
+    with web_process(tmp_path) as web:
+        children = Path(f"/proc/{web.process.pid}/task/{web.process.pid}/children")
+        (worker,) = children.read_text().split()
+        os.kill(int(worker), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while children.read_text().split() in ([], [worker]):
+            assert time.monotonic() < deadline and web.process.poll() is None
+            time.sleep(0.05)
+        wait_for(f"{web.url}/healthz", web.process)

@@ -17,6 +17,7 @@ from installer.places import ROOT_PREFIX, places_of
 from service import config
 
 PAGES = [*MANUALS, ROOT / "docs" / "security.md", ROOT / "docs" / "security.zh.md"]
+ENGINES = [ROOT / "docs" / "engines.md", ROOT / "docs" / "engines.zh.md"]
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
@@ -60,7 +61,21 @@ def test_every_setting_is_explained_with_its_default(page: Path) -> None:
     assert any("`[ldap]`" in row for row in rows)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda path: path.name)
+def test_both_pages_on_engines_show_the_same_commands_settings_and_files() -> None:
+    texts = [path.read_text().replace(".zh.md", ".md") for path in ENGINES]
+    english, chinese = ((manual.INDENTED.findall(text), {*re.findall(r"`([^`\n]+)`", text)}) for text in texts)
+    assert len(english[0]) > 4 and chinese == english
+
+
+@pytest.mark.parametrize("page", ENGINES, ids=lambda path: path.name)
+def test_the_settings_that_the_page_on_engines_shows_can_be_used(page: Path) -> None:
+    shown = [block for block in manual.INDENTED.findall(page.read_text()) if "[engine]" in block]
+    assert len(shown) >= 3
+    for block in shown:
+        assert config.parse(block).engine.url
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ENGINES, ROOT / "README.md"], ids=lambda path: path.name)
 def test_every_link_leads_to_a_file(page: Path) -> None:
     links = LINK.findall(page.read_text())
     assert links and [link for link in links if not (page.parent / link).exists()] == []

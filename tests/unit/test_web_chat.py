@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_an_answer_is_streamed_and_kept(web: WebApp) -> None:
     start, *pieces, end = events(ask(alice, conversation_id, "What  is\nit?"))
     assert start["type"] == "start" and start["title"] == "What is it?"
     assert "".join(piece["text"] for piece in pieces) == "The answer to **What  is\nit?** is 42."
-    assert end == {"type": "end", "state": "complete"}
+    assert (end["type"], end["state"]) == ("end", "complete")
     assert saved(alice, conversation_id) == [
         ("user", "What  is\nit?", "complete"),
         ("assistant", "The answer to **What  is\nit?** is 42.", "complete"),
@@ -61,6 +62,59 @@ def test_the_engine_is_shown_the_system_prompt_and_the_last_turns(web: WebApp) -
     assert request["model"] == "default" and request["stream"] is True
 
 
+def test_twenty_turns_mostly_begin_with_what_the_engine_has_seen_before(tmp_path: Path) -> None:
+    """With the turns that ferry.toml has by default: what stays the same at the front need not be computed again."""
+    with web_app(tmp_path) as web:
+        web.add_user("alice")
+        alice = web.login("alice")
+        conversation_id = alice.new_conversation("echo 0")
+        for number in range(1, 20):
+            ask(alice, conversation_id, f"echo {number}").get_data()
+        sent = [request["messages"] for request in web.engine.requests]
+    assert len(sent) == 20 and max(map(len, sent)) == 2 * 8 + 1
+    continued = [after[: len(before)] == before for before, after in pairwise(sent)]
+    assert continued == [True] * 8 + ([False] + [True] * 3) * 2 + [False, True, True]
+
+
+def test_an_answer_that_waits_tells_its_place_and_how_long_still(web: WebApp) -> None:
+    alice = web.login("alice")
+    conversation_id = alice.request("POST", "/api/conversations").json["id"]
+    start, first, second, text, end = events(ask(alice, conversation_id, "wait 2"))
+    assert (start["type"], text["text"], end["state"]) == ("start", "here", "complete")
+    assert first == {"type": "waiting", "position": 2, "wait_s": 5.0}
+    assert second == {"type": "waiting", "position": 1, "wait_s": 2.5}
+    figures = {"prompt_tokens": 100, "cached_tokens": 64, "answer_tokens": 20, "tokens_per_s": 12.3}
+    assert end["figures"] == figures
+    headers = {"Authorization": f"Bearer {web.add_key('reports')}"}
+    body = {"model": "default", "stream": True, "messages": [{"role": "user", "content": "wait 2"}]}
+    handed_on = web.app.test_client().post("/v1/chat/completions", json=body, headers=headers).text
+    assert handed_on.startswith(': waiting {"position": 2, "wait_s": 5.0}\n\n: waiting {"position": 1,')
+
+
+def test_the_engine_is_told_whose_conversation_it_is_and_believes_no_client(web: WebApp) -> None:
+    web.add_user("bob")
+    alice, bob = web.login("alice"), web.login("bob")
+    theirs = [browser.new_conversation("hello") for browser in (alice, bob)]
+    forged = {"X-Ferry-User": "user-1", "X-Ferry-Conversation": theirs[0]}
+    for key in (web.add_key("of bob", "bob"), web.add_key("of nobody")):
+        headers = {"Authorization": f"Bearer {key}", **forged}
+        body = {"model": "default", "messages": [{"role": "user", "content": "hello"}], "user": "user-1"}
+        assert web.app.test_client().post("/v1/chat/completions", json=body, headers=headers).status_code == 200
+    assert web.engine.users == ["user-1", "user-2", "user-2", "key-2"]
+    assert web.engine.conversations == [*theirs, "", ""]
+
+
+def test_a_history_that_leaves_no_room_for_an_answer_is_shortened_before_it_is_refused(tmp_path: Path) -> None:
+    """The engine says that 120 tokens were taken; of 256 an answer may take 64, and 12 bytes are 4 tokens."""
+    with web_app(tmp_path, "[engine]\ncontext_tokens = 256\n") as web:
+        web.add_user("alice")
+        alice = web.login("alice")
+        conversation_id = alice.new_conversation("echo 1")
+        for question in ("echo 2", "echo 3", "echo " + 210 * "x", "echo " + 220 * "x"):
+            ask(alice, conversation_id, question).get_data()
+        assert [len(request["messages"]) for request in web.engine.requests] == [1, 3, 5, 7, 5]
+
+
 def test_a_history_that_does_not_fit_the_context_is_shortened_until_it_does(tmp_path: Path) -> None:
     with web_app(tmp_path) as web:
         web.add_user("alice")
@@ -69,8 +123,9 @@ def test_a_history_that_does_not_fit_the_context_is_shortened_until_it_does(tmp_
         for word in ("two", "three"):
             ask(alice, conversation_id, f"echo {word}").get_data()
         assert events(ask(alice, conversation_id, "long question"))[-1]["state"] == "complete"
-        lengths = [len(request["messages"]) for request in web.engine.requests[-3:]]
-        assert lengths == [7, 3, 1]
+        ask(alice, conversation_id, "echo again").get_data()
+        lengths = [len(request["messages"]) for request in web.engine.requests[-4:]]
+        assert lengths == [7, 3, 1, 3], "the next question begins where the last one fitted"
 
 
 @pytest.mark.parametrize("word", ["die", "fail"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,16 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 from werkzeug.datastructures import LanguageAccept
 
-from service.config import Web
+from service.config import Engine, Web
 from service.web import accounts, database, history, language, passwords, revisions, selftest, sse
 from service.web.conversations import title_of
 from service.web.database import Database
+from service.web.engine_address import Address
 from service.web.errors import AdminError
+from service.web.figures import figures
 from service.web.history import Turn
 from service.web.models import Base
+from service.web.windows import Window, Windows
 
 WEB = Path(language.__file__).parent
 
@@ -65,14 +69,58 @@ def test_questions_without_an_answer_are_no_turns() -> None:
     assert history.turns_of(messages) == [Turn("b", "B")]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 8, 20, 1000])
+def test_a_history_stays_within_its_turns_and_moves_by_half_of_them(limit: int) -> None:
+    firsts = [history.first_kept(count, limit) for count in range(3 * limit)]
+    assert all(count - first <= limit for count, first in enumerate(firsts))
+    assert all(count - first >= limit // 2 for count, first in enumerate(firsts) if count > limit)
+    moves = [count for count, (before, after) in enumerate(pairwise(firsts)) if before != after]
+    assert {after - before for before, after in pairwise(firsts)} <= {0, (limit + 1) // 2}
+    assert moves[0] == limit and all(after - before == (limit + 1) // 2 for before, after in pairwise(moves))
+
+
 def test_a_shorter_history_ends_with_none() -> None:
-    turns = [Turn(str(number), "") for number in range(8)]
-    sizes = []
-    while turns:
-        turns = list(history.halved(turns))
-        sizes.append(len(turns))
-    assert sizes == [4, 2, 1, 0]
-    assert history.last([], 3) == []
+    firsts = [0]
+    while firsts[-1] < 8:
+        firsts.append(history.halved(firsts[-1], 8))
+    assert firsts == [0, 4, 6, 7, 8]
+
+
+def test_of_many_conversations_the_last_used_are_remembered() -> None:
+    windows = Windows(capacity=2)
+    for name in ("a", "b", "a", "c"):
+        windows.put(name, Window(first=3))
+    assert [windows.get(name).first for name in ("a", "b", "c")] == [3, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("usage", "timings", "expected"),
+    [
+        (None, None, {}),
+        ("text", [1], {}),
+        ({"prompt_tokens": True, "completion_tokens": "5", "prompt_tokens_details": None}, {}, {}),
+        ({"prompt_tokens": 9, "completion_tokens": 0}, {}, {"prompt_tokens": 9, "answer_tokens": 0}),
+        ({"completion_tokens": 5}, {"cache_n": -1}, {"answer_tokens": 5, "tokens_per_s": 2.0}),
+        ({"prompt_tokens_details": {"cached_tokens": 0}}, {"cache_n": 7}, {"cached_tokens": 0}),
+        ({}, {"predicted_per_second": float("nan"), "predicted_n": float("inf")}, {}),
+    ],
+)
+def test_figures_are_what_a_server_told_and_nothing_else(usage: object, timings: object, expected: dict) -> None:
+    assert figures(usage, timings, 2.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "root"),
+    [
+        ("http://10.0.0.7:8000/v1", "http://10.0.0.7:8000"),
+        ("https://[fd00::7]/v1/", "https://[fd00::7]"),
+        ("http://gateway/llm/v1", "http://gateway/llm"),
+        ("http://gateway/api/v3", "http://gateway/api/v3"),
+    ],
+)
+def test_the_health_of_another_server_is_asked_beside_its_interface(url: str, root: str) -> None:
+    address = Address.of(Engine(url=url))
+    assert (address.root, address.base) == (root, url.rstrip("/")) and not address.is_local
 
 
 def test_a_conversation_that_brings_instructions_gets_no_others() -> None:

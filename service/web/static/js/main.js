@@ -5,7 +5,7 @@ import { Composer } from "./composer.js";
 import { byId } from "./dom.js";
 import { EngineStatus } from "./engine_status.js";
 import { Sidebar } from "./sidebar.js";
-import { AnswerView, Transcript, questionView } from "./transcript.js";
+import { AnswerView, Transcript, questionView, queueWords } from "./transcript.js";
 import { explain, t } from "./words.js";
 
 class ChatPage {
@@ -103,14 +103,18 @@ class ChatPage {
       this.refreshList();
     } else if (event.type === "text") {
       run.view.append(event.text);
+    } else if (event.type === "waiting") {
+      run.view.wait(queueWords(event.position, event.wait_s));
+    } else if (event.type === "thinking") {
+      run.view.wait(t("thinking"));
     } else if (event.type === "end") {
-      this.end(run, event.state);
+      this.end(run, event.state, event.code, event.figures);
     }
   }
 
-  end(run, state) {
+  end(run, state, code, figures) {
     run.hasEnded = true;
-    run.view.end(state);
+    run.view.end(state, code, figures);
     this.announce(state === "complete" ? t("answer_done") : t("state_" + state));
     if (state === "failed") this.engine.check();
   }

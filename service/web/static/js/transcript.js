@@ -3,7 +3,7 @@
 import { copyButton } from "./copy.js";
 import { clear, el } from "./dom.js";
 import { render } from "./markdown.js";
-import { t } from "./words.js";
+import { explainEnd, fill, t } from "./words.js";
 
 const NEAR_END_PX = 80;
 
@@ -56,7 +56,7 @@ export class AnswerView {
     this.text = "";
     this.onDraw = onDraw || (() => {});
     this.isDrawPending = false;
-    this.body = el("div", { class: "answer-body" }, waiting());
+    this.body = el("div", { class: "answer-body" }, waiting(t("waiting")));
     this.foot = el("footer", { class: "answer-foot" });
     this.element = el("article", { class: "message answer", "data-role": "assistant", "aria-label": t("model"),
       "aria-busy": "true", "data-state": "streaming" }, this.body, this.foot);
@@ -72,13 +72,22 @@ export class AnswerView {
     });
   }
 
-  end(state) {
+  // What there is to tell while no text has come yet.
+  wait(words) {
+    if (this.text) return;
+    clear(this.body);
+    this.body.append(waiting(words));
+  }
+
+  end(state, code, figures) {
     this.element.setAttribute("aria-busy", "false");
     this.element.setAttribute("data-state", state);
     this.draw();
     clear(this.foot);
-    if (state !== "complete") this.foot.append(el("p", { class: "state" }, t("state_" + state)));
+    if (state !== "complete") this.foot.append(el("p", { class: "state" }, explainEnd(state, code)));
     if (this.text) this.foot.append(copyButton(() => this.text));
+    const words = figureWords(figures || {});
+    if (words) this.foot.append(el("details", { class: "figures" }, el("summary", {}, t("figures")), el("p", {}, words)));
   }
 
   draw() {
@@ -98,8 +107,23 @@ function savedAnswer(message) {
   return view;
 }
 
-function waiting() {
-  return el("p", { class: "waiting" }, el("span", { class: "pulse", "aria-hidden": "true" }), t("waiting"));
+export function queueWords(position, seconds) {
+  return fill(t("waiting_queue"), { position, seconds: Math.max(1, Math.round(seconds)) });
+}
+
+// "12.3 tokens a second · …", as far as the server told.
+function figureWords(figures) {
+  const words = [];
+  if (figures.tokens_per_s) words.push(fill(t("figures_speed"), { speed: figures.tokens_per_s }));
+  if (figures.answer_tokens) words.push(fill(t("figures_answer"), { count: figures.answer_tokens }));
+  if (figures.prompt_tokens) {
+    words.push(fill(t("figures_prompt"), { count: figures.prompt_tokens, cached: figures.cached_tokens || 0 }));
+  }
+  return words.join(" · ");
+}
+
+function waiting(words) {
+  return el("p", { class: "waiting" }, el("span", { class: "pulse", "aria-hidden": "true" }), words);
 }
 
 function frameCode(pre) {
