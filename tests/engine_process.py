@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from tests import kernels
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_S = 120.0
 
@@ -29,6 +31,7 @@ class EngineProcess:
         release = home / "release"
         release.mkdir(parents=True)
         (release / "model").symlink_to(model)
+        (release / "kernels").symlink_to(kernels.folder())
         (release / "manifest.json").write_text(json.dumps({"model": {"id": f"someone/{name}"}}))
         (home / "ferry.toml").write_text(config)
         self.process: subprocess.Popen[bytes] | None = None
