@@ -1,11 +1,11 @@
-"""The weights and one slot to decode in: a release's model folder comes in, logits for the next token go out.
+"""The weights, ready to decode with: a release's model folder comes in, a decoder goes out.
 
-Owns torch's and transformers' loading. Which token follows is left to sampling.py, when to stop to generation.py.
+Owns torch's and transformers' loading. What is fed to the decoder, and what its scores mean, is left to batch.py.
 """
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from service.engine.cache import make_cache
+from service.engine.decoding import Decoder
 from service.engine.errors import EngineError
+from service.engine.kv_pages import count_pages
+from service.engine.torch_decoder import TorchDecoder
 
 log = logging.getLogger(__name__)
 
@@ -24,33 +26,13 @@ log = logging.getLogger(__name__)
 class Model:
     """A loaded model: its decoder, and what its makers say about decoding."""
 
-    decoder: "Decoder"
+    decoder: Decoder
     defaults: Mapping[str, Any]
     stop_tokens: frozenset[int]
     context_tokens: int
 
 
-class Decoder:
-    """One slot. Not safe to use from two threads."""
-
-    def __init__(self, network: Any, layers: int, context_tokens: int) -> None:
-        self._network = network
-        self._cache = make_cache(layers, context_tokens)
-
-    def restart(self) -> None:
-        """Forget the sequence: the next token is the first of another."""
-        self._cache.reset()
-
-    @torch.inference_mode()
-    def feed(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Append tokens to the sequence; give the scores of what follows. Returns: float32, [vocabulary]."""
-        ids = torch.tensor([list(tokens)])
-        output = self._network(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-        scores: torch.Tensor = output.logits[0, -1].float()
-        return scores
-
-
-def load(folder: Path, context_tokens: int, threads: int) -> Model:
+def load(folder: Path, context_tokens: int, threads: int, slots: int = 1) -> Model:
     """Load the weights as float32.
 
     The checkpoint's own type is bfloat16 or float16, in which prefill is several times slower on a CPU without
@@ -66,7 +48,8 @@ def load(folder: Path, context_tokens: int, threads: int) -> Model:
         raise EngineError(f"{folder}: the weights cannot be loaded: {error}", "run: ferry verify") from error
     defaults = _generation_config(folder)
     context = _limit_context(config, context_tokens)
-    decoder = Decoder(network, config.num_hidden_layers, context)
+    pages = slots * count_pages(context)
+    decoder = TorchDecoder(network, config.num_hidden_layers, config.vocab_size, context, pages)
     return Model(decoder, defaults, _stop_tokens(defaults, config.eos_token_id), context)
 
 

@@ -46,7 +46,7 @@ def run(paths: Paths, config: Config) -> int:
 async def _serve(name: str, paths: Paths, config: Config, server_socket: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    scheduler = Scheduler(config.queue)
+    scheduler = Scheduler(config.queue, config.engine.slots)
     worker = Worker(paths.model, config.engine, scheduler, lambda: _tell(loop, stop))
     server = _make_server(name, config, scheduler, worker)
     for number in (signal.SIGTERM, signal.SIGINT):
