@@ -87,6 +87,11 @@ class Batch:
         self._steps = 0
         self._failures = 0
 
+    @property
+    def usage(self) -> float:
+        """The share of all pages that running sequences hold, from 0 to 1."""
+        return self._caches.usage
+
     def advance(self) -> None:
         """Let go of who left, let in who waits, and make one step. Raises: what the decoder does when it is broken."""
         for slot in [slot for slot in self._slots if slot.turn.job.is_withdrawn]:
@@ -94,7 +99,7 @@ class Batch:
         self._scheduler.attend()
         for turn, cache in self._scheduler.admit(self._lend):
             self._begin(turn, cache)
-        self._metrics.kv_cache_usage = self._caches.usage
+        self._metrics.kv_cache_usage = self.usage
         if self._slots:
             self._step()
 
