@@ -21,13 +21,13 @@ from service.engine.errors import RequestError
 from service.engine.jobs import Ended, Event, Failed, Finished, Job, Piece, Work
 from service.engine.line import Turn
 from service.engine.metrics import Metrics
-from service.engine.sampling import Sampling
 from service.engine.scheduler import Scheduler
 from service.engine.transcript import Transcript
 
 VOCABULARY = 40
 STOP_TOKEN = 0
 NOTHING = -1
+WIDE = Queue(per_user=100, total=100)
 
 
 class HashDecoder:
@@ -79,9 +79,9 @@ def spell(token: int) -> str:
     return chr(ord("A") + token)
 
 
-def alone(work: Work) -> str:
-    """The first choice of a work, computed without any cache, scheduler or neighbour."""
-    chooser, tokens = Chooser(work.sampling, work.prompt, None), list(work.prompt)
+def alone(work: Work, index: int = 0) -> str:
+    """One choice of a work, computed without any cache, scheduler or neighbour."""
+    chooser, tokens = Chooser(work.sampling, work.prompt, None, index), list(work.prompt)
     answer: list[int] = []
     while len(answer) < work.max_tokens:
         answer.append(chooser.choose(scores_after(tokens + answer)).token)
@@ -120,12 +120,12 @@ class Client:
 class HandDriven:
     """A scheduler and a batch over a HashDecoder; nothing moves between two calls of `advance`."""
 
-    def __init__(self, slots: int = 2, page_count: int = 32, limits: Queue = Queue(per_user=100, total=100)) -> None:
+    def __init__(self, slots: int = 2, page_count: int = 32, limits: Queue = WIDE) -> None:
         self.decoder = HashDecoder(page_count)
         self.metrics = Metrics()
         self.scheduler = Scheduler(limits, slots)
         self.scheduler.room_tokens = self.decoder.context_tokens
-        self.batch = Batch(self.decoder, self.scheduler, self.metrics, _open_slot)
+        self.batch = Batch(self.decoder, self.scheduler, self.metrics, open_slot)
 
     def submit(self, client: Client) -> Client:
         self.scheduler.submit(client.job)
@@ -143,13 +143,10 @@ class HandDriven:
         raise AssertionError("somebody is never served")
 
 
-def _open_slot(turn: Turn) -> tuple[Chooser, Transcript]:
+def open_slot(turn: Turn) -> tuple[Chooser, Transcript]:
     work, emit = turn.job.work, turn.job.emit
-    sampling = work.sampling
-    if sampling.seed is not None:
-        sampling = Sampling(temperature=sampling.temperature, seed=sampling.seed + turn.index)
     transcript = Transcript(work, turn.index, emit, _decode, lambda token: spell(token).encode(), {STOP_TOKEN})
-    return Chooser(sampling, work.prompt, None), transcript
+    return Chooser(work.sampling, work.prompt, None, turn.index), transcript
 
 
 def _decode(tokens: Sequence[int]) -> str:

@@ -4,7 +4,6 @@ This module and what it imports hold torch, so it is imported by the decoder's t
 """
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from service.config import Engine
@@ -12,6 +11,7 @@ from service.engine.chooser import Chooser
 from service.engine.cpu import count_threads
 from service.engine.decoding import PAGE_TOKENS, Decoder
 from service.engine.errors import invalid
+from service.engine.grammar import Grammars
 from service.engine.jobs import Work
 from service.engine.line import Turn
 from service.engine.model import load
@@ -35,6 +35,7 @@ class Answerer:
         self._spelling = Spelling(self._prompts.tokenizer)
         self._model = load(folder, settings.context_tokens, threads, settings.slots)
         self._stop_tokens = self._model.stop_tokens | self._prompts.stop_tokens
+        self._grammars = Grammars(self._prompts.tokenizer, self._stop_tokens)
         log.info("loaded %s with %d threads, %d tokens of context", folder, threads, self.context_tokens)
 
     @property
@@ -70,10 +71,8 @@ class Answerer:
     def open_slot(self, turn: Turn) -> tuple[Chooser, Transcript]:
         """Make what chooses and what tells the tokens of one choice."""
         job, work = turn.job, turn.job.work
-        seed = work.sampling.seed
-        # One seed for all would make every choice the same.
-        sampling = work.sampling if seed is None else replace(work.sampling, seed=seed + turn.index)
+        grammar = self._grammars.start(work.grammar) if work.grammar else None
         transcript = Transcript(
             work, turn.index, job.emit, self._prompts.decode, self._spelling.spell, self._stop_tokens
         )
-        return Chooser(sampling, work.prompt, None), transcript
+        return Chooser(work.sampling, work.prompt, grammar, turn.index), transcript

@@ -96,9 +96,10 @@ class Batch:
         """Let go of who left, let in who waits, and make one step. Raises: what the decoder does when it is broken."""
         for slot in [slot for slot in self._slots if slot.turn.job.is_withdrawn]:
             self._close(slot)
-        self._scheduler.attend()
+        self._scheduler.dismiss_late()
         for turn, cache in self._scheduler.admit(self._lend):
             self._begin(turn, cache)
+        self._scheduler.report()
         self._metrics.kv_cache_usage = self.usage
         if self._slots:
             self._step()
@@ -120,10 +121,9 @@ class Batch:
         turn.prompt_left = len(job.work.prompt) - len(cache.tokens)
         try:
             chooser, transcript = self._open_slot(turn)
-        except Exception:
-            log.exception("a request failed")
+        except Exception as error:
             self._caches.give_back(cache)
-            self._fail(job)
+            self._fail(job, error)
             self._leave(turn)
         else:
             self._slots.append(Slot(turn, cache, chooser, transcript, list(job.work.prompt)))
@@ -165,10 +165,8 @@ class Batch:
         try:
             choice = slot.chooser.choose(scores)
             is_whole = slot.transcript.push(choice)
-        except Exception:
-            # Without the prompt: what people ask does not belong into the journal.
-            log.exception("a request failed")
-            self._fail(job)
+        except Exception as error:
+            self._fail(job, error)
             self._close(slot)
             return
         slot.tokens.append(choice.token)
@@ -187,16 +185,20 @@ class Batch:
             self._metrics.inter_token_s.observe(now - slot.wrote_s)
         slot.wrote_s = now
 
-    def _fail(self, job: Job) -> None:
-        self._tallies[job].error = RequestError(500, "the engine could not make this answer", "engine_failed")
-        self._scheduler.withdraw(job, self._tallies[job].error)
+    def _fail(self, job: Job, error: Exception) -> None:
+        """End a job for a reason of its own, or for one of ours."""
+        if not isinstance(error, RequestError):
+            # Without the prompt: what people ask does not belong into the journal.
+            log.error("a request failed", exc_info=error)
+            error = RequestError(500, "the engine could not make this answer", "engine_failed")
+        self._tallies[job].error = error
+        self._scheduler.withdraw(job, error)
 
     def _end_all(self, shares: list[tuple[Slot, int]], error: Exception) -> None:
         """A step failed: nobody knows what it has written where, so all that ran in it ends, and others go on."""
-        log.exception("a step of the decoder failed")
         for slot, _ in shares:
             self._caches.drop(slot.cache)
-            self._fail(slot.turn.job)
+            self._fail(slot.turn.job, error)
         for slot, _ in shares:
             self._close(slot)
         self._failures += 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engine.grammar import Grammar
 from service.engine.sampling import Sampling
 
 
@@ -25,10 +26,11 @@ class Choice:
 class Chooser:
     """Chooses the tokens of one answer and remembers them for the repetition penalty."""
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int], _: None = None) -> None:
+    def __init__(self, sampling: Sampling, prompt: Sequence[int], _: Grammar | None = None, index: int = 0) -> None:
+        """`index` tells the choices of one request apart: each draws numbers of its own from the seed."""
         self._sampling = sampling
         self._seen = set(prompt)
-        self._random = np.random.default_rng(sampling.seed)
+        self._random = np.random.default_rng(None if sampling.seed is None else [sampling.seed % 2**64, index])
 
     def choose(self, scores: NDArray[np.float32]) -> Choice:
         """Choose the next token. scores: [vocabulary]; they may be written to."""

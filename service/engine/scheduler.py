@@ -164,18 +164,23 @@ class Scheduler:
             self._changed.notify_all()
             return state.left == 0
 
-    def attend(self) -> None:
-        """See to those who wait: tell them where they stand, and send away who has waited too long."""
+    def dismiss_late(self) -> None:
+        """Send away who has waited too long."""
         now = time.monotonic()
         with self._changed:
             waiting = [job for job, state in self._jobs.items() if not state.is_begun]
-            reports = self._reports(now) if now - self._told_s >= TELL_AT_MOST_S else []
-        for job, report in reports:
-            job.emit(report)
         for job in waiting:
             if now - job.arrived_s >= self._limits.timeout_s:
                 message = f"the request has waited {self._limits.timeout_s} s in the queue"
                 self.withdraw(job, unavailable(message, "queue_timeout"))
+
+    def report(self) -> None:
+        """Tell those who wait where they stand."""
+        now = time.monotonic()
+        with self._changed:
+            reports = self._reports(now) if now - self._told_s >= TELL_AT_MOST_S else []
+        for job, news in reports:
+            job.emit(news)
 
     def _reports(self, now: float) -> list[tuple[Job, Waiting]]:
         """Return what is news to those who wait: another position, another wait, or nothing for long."""

@@ -1,16 +1,22 @@
 """Sequences decoded together: each answer is the one computed alone, whoever joins, leaves, fails or is evicted."""
 
 import pytest
-from hash_decoder import Client, HandDriven, alone
+from hash_decoder import Client, HandDriven, alone, open_slot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.config import Queue
+from service.engine.batch import Batch
+from service.engine.chooser import Chooser
 from service.engine.decoding import PAGE_TOKENS
+from service.engine.errors import invalid
 from service.engine.jobs import Failed, Finished, Started, Work
+from service.engine.line import Turn
 from service.engine.sampling import Sampling
+from service.engine.transcript import Transcript
 
 GREEDY = Sampling()
+PROMPT_OF_BAD = 39
 
 
 def work(length: int = 5, max_tokens: int = 10, first: int = 1, **options: object) -> Work:
@@ -88,7 +94,8 @@ def test_every_choice_is_told_by_its_number_and_has_a_seed_of_its_own() -> None:
     engine = HandDriven()
     client = engine.submit(Client(work(sampling=Sampling(temperature=1.0, seed=7), choices=5)))
     engine.run()
-    expected = [alone(work(sampling=Sampling(temperature=1.0, seed=7 + index))) for index in range(5)]
+    expected = [alone(client.job.work, index) for index in range(5)]
+    assert len(set(expected)) == 5
     assert [client.text(index) for index in range(5)] == expected
     assert sorted(client.reasons) == [0, 1, 2, 3, 4]
     assert [type(event) for event in client.events].count(Started) == 1
@@ -174,6 +181,22 @@ def test_a_step_that_fails_ends_what_ran_in_it_and_the_others_go_on() -> None:
     engine.run()
     assert again.finished and again.finished.usage.cached_tokens == 0
     assert again.text() == alone(again.job.work)
+
+
+def test_a_grammar_that_cannot_go_on_is_the_clients_error_and_nobody_elses() -> None:
+    engine = HandDriven()
+
+    def refuse(turn: Turn) -> tuple[Chooser, Transcript]:
+        if turn.job.work.prompt[0] == PROMPT_OF_BAD:
+            raise invalid("response_format: too complex", "response_format")
+        return open_slot(turn)
+
+    engine.batch = Batch(engine.decoder, engine.scheduler, engine.metrics, refuse)
+    bad = engine.submit(Client(Work((PROMPT_OF_BAD, 2), GREEDY, 5, choices=3)))
+    good = engine.submit(Client(work(first=2)))
+    engine.run()
+    assert bad.error and bad.error.status == 400
+    assert good.text() == alone(good.job.work)
 
 
 def test_a_decoder_that_only_fails_ends_the_engine() -> None:
