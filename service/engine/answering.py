@@ -14,6 +14,7 @@ from service.engine.errors import invalid
 from service.engine.grammar import Grammars
 from service.engine.jobs import Work
 from service.engine.line import Turn
+from service.engine.memory import available_bytes, need, refuse_beyond
 from service.engine.model import load
 from service.engine.prompts import Prompts
 from service.engine.protocol import ChatRequest, CompletionRequest
@@ -29,6 +30,7 @@ class Answerer:
 
     def __init__(self, folder: Path, settings: Engine) -> None:
         """Load what a release carries. Raises: EngineError."""
+        refuse_beyond(need(folder, settings), available_bytes(), settings)
         threads = count_threads(settings.threads)
         self._settings = settings
         self._prompts = Prompts(folder, settings.system_prompt)

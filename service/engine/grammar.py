@@ -29,4 +29,4 @@ class Grammars:
 
     def start(self, spec: GrammarSpec) -> Grammar:
         """Begin an answer of this form. Raises: RequestError that names what in it is not possible."""
-        raise invalid(f"response_format: {spec.kind} is not available in this release", "response_format")
+        raise invalid(f"{spec.kind}: not available in this release; allowed: text", "response_format")
