@@ -1,48 +1,42 @@
-"""The bytes of each token: a tokenizer comes in, what a single token stands for goes out.
+"""How single tokens are spelled: a token id comes in, its bytes go out, also where they are a part of a character."""
 
-A tokenizer's own `decode` gives text, in which a part of a character can only be shown as a replacement.
-"""
-
-import json
 import re
-from functools import lru_cache
-from typing import Any
+from functools import cached_property
 
 from tokenizers import Tokenizer
 
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+SPACE = "\u2581"
+BYTE = re.compile("<0x([0-9A-F]{2})>")
 
 
 class Spelling:
-    """Spells the tokens of one tokenizer. Safe to use from several threads."""
+    """The vocabulary of one tokenizer, by bytes (Qwen, Llama 3, SmolLM) or by SentencePiece's pieces (Llama 2)."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._added = tokenizer.get_added_tokens_decoder()
-        self._decoder_kinds = _kinds(json.loads(tokenizer.to_str()).get("decoder"))
+        self._added = {number: token.content for number, token in tokenizer.get_added_tokens_decoder().items()}
 
     def spell(self, token: int) -> bytes:
-        """Return the bytes of one token; none for a number that is no token."""
+        """Return a token's bytes; nothing for a number that is no token."""
         if token in self._added:
-            return str(self._added[token].content).encode()
-        name = self._tokenizer.id_to_token(token)
-        if name is None:
-            return b""
-        if "ByteLevel" in self._decoder_kinds and all(letter in _letters() for letter in name):
-            return bytes(_letters()[letter] for letter in name)
-        if found := _BYTE_TOKEN.fullmatch(name):
+            return self._added[token].encode()
+        piece = self._tokenizer.id_to_token(token) or ""
+        if self._is_by_bytes and all(letter in BYTES for letter in piece):
+            return bytes(BYTES[letter] for letter in piece)
+        if found := BYTE.fullmatch(piece):
             return bytes([int(found[1], 16)])
-        return name.replace("\u2581", " ").encode()
+        return piece.replace(SPACE, " ").encode()
+
+    @cached_property
+    def _is_by_bytes(self) -> bool:
+        return b"ByteLevel" in self._tokenizer.decoder.__getstate__()
 
 
-def _kinds(decoder: dict[str, Any] | None) -> set[str]:
-    parts = [decoder, *decoder.get("decoders", ())] if decoder else []
-    return {part["type"] for part in parts}
-
-
-@lru_cache(1)
 def _letters() -> dict[str, int]:
-    """GPT-2's alphabet (bytes_to_unicode): printable bytes stand for themselves, others from U+0100 on."""
-    shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return {chr(byte): byte for byte in shown} | {chr(256 + index): byte for index, byte in enumerate(hidden)}
+    """GPT-2's alphabet: printable bytes stand for themselves, the others for the letters from 256 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(others)}
+
+
+BYTES = _letters()

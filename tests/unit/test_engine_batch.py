@@ -121,7 +121,6 @@ def test_prompts_that_are_read_at_once_share_the_steps() -> None:
     for number in range(3):
         engine.submit(Client(work(64, 2, first=number)))
     for _ in range(3):
-        engine.scheduler.pace.row_s = 0.75 / 64
         engine.advance()
     assert [len(feeds) for feeds in engine.decoder.steps] == [2, 2, 2]
 
@@ -133,7 +132,6 @@ def test_a_withdrawn_job_is_gone_with_the_next_step_wherever_it_stands(steps: in
     leaving = engine.submit(Client(work(100, 20), "ann", "c1"))
     staying = engine.submit(Client(work(first=2)))
     for _ in range(steps):
-        engine.scheduler.pace.row_s = 0.75 / 32
         engine.advance()
     engine.scheduler.withdraw(leaving.job)
     told = len(leaving.events)
