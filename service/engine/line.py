@@ -1,7 +1,7 @@
 """Whose turn it is: jobs come in, and go out in an order that is fair between users.
 
-The next turn is of the user with the fewest running, among those of the one who was served longest ago, and of one
-user's jobs of the oldest. Each choice of a job is a turn of its own. Requests without a user are one user's.
+The next turn is of the user with the fewest running, among those of the one who was served longest ago, among those of
+who came first, and of one user's jobs of the oldest. Each choice of a job is a turn of its own. Requests without a user are one user's.
 """
 
 import heapq
@@ -76,16 +76,19 @@ class Line:
 
     def order(self) -> Iterator[Turn]:
         """Yield the waiting turns in the order in which they would start if nobody else came and nobody ended."""
-        heap = [(self._running[user], self._served.get(user, 0), user) for user in self._lines]
+        heap = [
+            (self._running[user], self._served.get(user, 0), line[0].job.arrived_s, user)
+            for user, line in self._lines.items()
+        ]
         heapq.heapify(heap)
         position = Counter[str]()
         clock = self._clock
         while heap:
-            running, _, user = heap[0]
+            running, _, arrived_s, user = heap[0]
             yield self._lines[user][position[user]]
             position[user] += 1
             clock += 1
             if position[user] < len(self._lines[user]):
-                heapq.heapreplace(heap, (running + 1, clock, user))
+                heapq.heapreplace(heap, (running + 1, clock, arrived_s, user))
             else:
                 heapq.heappop(heap)

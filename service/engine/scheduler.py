@@ -81,9 +81,11 @@ class Scheduler:
             self._changed.notify_all()
 
     def _refuse_beyond_limits(self, job: Job) -> None:
-        own = sum(other.user == job.user for other in self._jobs)
-        if len(self._jobs) >= self._limits.total:
-            raise self._too_many(f"{len(self._jobs)} requests are waiting or running already", "queue_full")
+        # Who left is gone with the next step: somebody who stops an answer may ask again at once.
+        staying = [other for other in self._jobs if not other.is_withdrawn]
+        own = sum(other.user == job.user for other in staying)
+        if len(staying) >= self._limits.total:
+            raise self._too_many(f"{len(staying)} requests are waiting or running already", "queue_full")
         # Without a name there is nobody to count for: only the total bounds those.
         if job.user and own >= self._limits.per_user:
             message = f"{own} requests of this user are waiting or running already"

@@ -45,6 +45,12 @@ def test_users_take_turns_however_many_jobs_one_has_queued() -> None:
     assert order_of_start(engine, clients) == [0, 3, 5, 1, 4, 2]
 
 
+def test_of_users_who_were_never_served_the_first_to_come_is_first() -> None:
+    engine = HandDriven(slots=1)
+    clients = [engine.submit(client(user)) for user in ("zoe", "adam", "mia")]
+    assert order_of_start(engine, clients) == [0, 1, 2]
+
+
 def test_the_user_with_the_fewest_running_is_next() -> None:
     engine = HandDriven(slots=3)
     clients = [engine.submit(client(user)) for user in "aaab"]
@@ -98,6 +104,16 @@ def test_the_running_job_counts_for_its_user() -> None:
     assert (engine.scheduler.running, refusal(engine, "a").code) == (1, "user_queue_full")
     engine.run()
     engine.submit(client("a"))
+
+
+def test_who_stops_an_answer_may_ask_again_at_once() -> None:
+    engine = HandDriven(slots=1, limits=Queue(per_user=1, total=16))
+    stopped = engine.submit(client("a"))
+    engine.advance()
+    engine.scheduler.withdraw(stopped.job)
+    again = engine.submit(client("a"))
+    engine.run()
+    assert again.finished and not stopped.finished
 
 
 def test_requests_without_a_user_are_bounded_by_the_total_alone() -> None:
