@@ -1,7 +1,8 @@
 """Whose turn it is: jobs come in, and go out in an order that is fair between users.
 
 The next turn is of the user with the fewest running, among those of the one who was served longest ago, among those of
-who came first, and of one user's jobs of the oldest. Each choice of a job is a turn of its own. Requests without a user are one user's.
+who came first, and of one user's jobs of the oldest. Each choice of a job is a turn of its own. Requests without a
+user are one user's.
 """
 
 import heapq
