@@ -82,6 +82,11 @@ def _whole(default: int, low: int, high: int) -> Any:
     return _setting(default, Rule(int, f"a whole number from {low} to {high}", lambda value: low <= value <= high))
 
 
+def _one_of(default: str, *others: str) -> Any:
+    values = (default, *others)
+    return _setting(default, Rule(str, " or ".join(map(_toml, values)), lambda value: value in values))
+
+
 def _fixed(default: object) -> Any:
     """A key whose feature this release does not have: only its inert default is accepted."""
     refusal = "not available in this release"
@@ -125,10 +130,10 @@ class Engine:
     api_key_file: str = _setting("", _FILE)
     ca_file: str = _setting("", _FILE)
     forward_user: bool = _setting(False, _SWITCH)
-    precision: str = _fixed("float32")
+    precision: str = _one_of("float32", "int8")
     threads: int = _whole(0, 0, 1024)
     context_tokens: int = _whole(2048, 128, 1_048_576)
-    slots: int = _fixed(1)
+    slots: int = _whole(1, 1, 64)
     max_new_tokens: int = _whole(512, 1, 1_048_576)
     system_prompt: str = _setting("", Rule(str, "a text"))
 

@@ -96,8 +96,9 @@ class EngineProcess:
     def counter(self, name: str) -> int:
         with self.client() as client:
             lines = client.get("/metrics").text.splitlines()
-        (value,) = (line.split()[-1] for line in lines if line.startswith(f"vllm:{name}{{"))
-        return int(value)
+        values = [float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}{{")]
+        assert values, name
+        return int(sum(values))
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal; give the exit status."""

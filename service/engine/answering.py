@@ -1,47 +1,52 @@
-"""A job becomes an answer: tokens are generated, turned into text, and told to the client piece by piece.
+"""A loaded model and its tokenizer: requests become work for its decoder, and what that chooses becomes text.
 
 This module and what it imports hold torch, so it is imported by the decoder's thread alone, once the socket listens.
 """
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from service.config import Engine
+from service.engine.chooser import Chooser
 from service.engine.cpu import count_threads
+from service.engine.decoding import PAGE_TOKENS, Decoder
 from service.engine.errors import invalid
-from service.engine.generation import generate
-from service.engine.jobs import Finished, Job, Piece, Work
+from service.engine.grammar import Grammars
+from service.engine.jobs import Work
+from service.engine.line import Turn
+from service.engine.memory import available_bytes, need, refuse_beyond
 from service.engine.model import load
 from service.engine.prompts import Prompts
 from service.engine.protocol import ChatRequest, CompletionRequest
-from service.engine.replies import Usage
 from service.engine.sampling import Sampling
-from service.engine.text import Detokenizer, StopFilter
+from service.engine.spelling import Spelling
+from service.engine.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
 
 class Answerer:
-    """A loaded model and its tokenizer. `prepare` may be called from any thread, `answer` from the loading one only."""
+    """What is known of the model. `prepare` may be called from any thread."""
 
-    def __init__(self, folder: Path, settings: Engine) -> None:
-        """Load what a release carries. Raises: EngineError."""
-        threads = count_threads(settings.threads)
+    def __init__(self, folder: Path, cache: Path, settings: Engine) -> None:
+        """Load the model that a release carries; `cache` is the engine's own folder. Raises: EngineError."""
+        refuse_beyond(need(folder, settings), available_bytes(), settings)
         self._settings = settings
         self._prompts = Prompts(folder, settings.system_prompt)
-        self._model = load(folder, settings.context_tokens, threads)
+        self._spelling = Spelling(self._prompts.tokenizer)
+        self._model = load(folder, settings, cache)
         self._stop_tokens = self._model.stop_tokens | self._prompts.stop_tokens
-        log.info("loaded %s with %d threads, %d tokens of context", folder, threads, self.context_tokens)
+        self._grammars = Grammars(self._prompts.tokenizer, self._stop_tokens)
+        how = (self._model.decoding, count_threads(settings.threads), self.context_tokens)
+        log.info("loaded %s: %s, %d threads, %d tokens of context", folder, *how)
+
+    @property
+    def decoder(self) -> Decoder:
+        return self._model.decoder
 
     @property
     def context_tokens(self) -> int:
-        return self._model.context_tokens
-
-    def prove(self) -> None:
-        """Generate one token, so that "ready" is a fact and the first user does not wait for the first run."""
-        for _ in generate(self._model.decoder, [0], Sampling(), self._stop_tokens, 1, check=lambda: None):
-            pass
+        return min(self._model.context_tokens, self.decoder.page_count * PAGE_TOKENS)
 
     def prepare(self, request: ChatRequest | CompletionRequest) -> Work:
         """Turn a request into tokens and settings.
@@ -65,27 +70,11 @@ class Answerer:
             return self._prompts.encode_chat(request.messages)
         return self._prompts.encode_text(request.prompt)
 
-    def answer(self, job: Job, check: Callable[[], None]) -> Finished:
-        """Decode a job, telling its pieces as they come. Raises: Cancelled when `check` does."""
-        work = job.work
-        text, stops = Detokenizer(self._prompts.decode), StopFilter(work.stops)
-        count, reason = 0, "length"
-        for token in generate(
-            self._model.decoder, work.prompt, work.sampling, self._stop_tokens, work.max_tokens, check
-        ):
-            count += 1
-            if token in self._stop_tokens:
-                reason = "stop"
-                break
-            cut = stops.push(text.push(token))
-            _tell(job, cut.text)
-            if cut.is_stopped:
-                return Finished("stop", Usage(len(work.prompt), count))
-        cut = stops.push(text.flush())
-        _tell(job, cut.text if cut.is_stopped else cut.text + stops.flush())
-        return Finished("stop" if cut.is_stopped else reason, Usage(len(work.prompt), count))
-
-
-def _tell(job: Job, text: str) -> None:
-    if text:
-        job.emit(Piece(text))
+    def open_slot(self, turn: Turn) -> tuple[Chooser, Transcript]:
+        """Make what chooses and what tells the tokens of one choice."""
+        job, work = turn.job, turn.job.work
+        grammar = self._grammars.start(work.grammar) if work.grammar else None
+        transcript = Transcript(
+            work, turn.index, job.emit, self._prompts.decode, self._spelling.spell, self._stop_tokens
+        )
+        return Chooser(work.sampling, work.prompt, grammar, turn.index), transcript

@@ -82,7 +82,8 @@ class Api:
         work = await asyncio.to_thread(self._worker.answerer.prepare, parsed)
         reply = Reply(self._name, isinstance(parsed, ChatRequest), parsed.options.include_usage)
         inbox = Inbox()
-        job = Job(work, request.headers.get("x-ferry-user", ""), inbox.put)
+        user, conversation = (request.headers.get(f"x-ferry-{name}", "") for name in ("user", "conversation"))
+        job = Job(work, user, conversation, inbox.put)
         self._scheduler.submit(job)
         answer = Answer(inbox, lambda: self._scheduler.withdraw(job), self._config.queue.timeout_s)
         if parsed.options.stream:

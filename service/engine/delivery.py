@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from service.engine.errors import RequestError, unavailable
-from service.engine.jobs import Event, Failed, Finished, Piece
+from service.engine.errors import RequestError
+from service.engine.jobs import Ended, Event, Failed, Finished, Piece, Waiting
 from service.engine.replies import Reply, event
 
 # nginx's status for a client that went away: nobody reads it.
@@ -72,18 +72,18 @@ class Answer:
         return response
 
     async def _wait_for_start(self) -> None:
-        try:
-            await asyncio.wait_for(self._inbox.get(), self._timeout_s)
-        except asyncio.TimeoutError:
-            raise unavailable(f"the request has waited {self._timeout_s} s in the queue", "queue_timeout") from None
+        while isinstance(await self._inbox.get(), Waiting):
+            pass
 
     async def _collect(self, reply: Reply) -> Response:
         await self._wait_for_start()
         pieces = []
         while isinstance(item := await self._inbox.get(), Piece):
             pieces.append(item.text)
-        assert isinstance(item, Finished)
-        return JSONResponse(reply.whole("".join(pieces), item.reason, item.usage))
+        assert isinstance(item, Ended)
+        end = await self._inbox.get()
+        assert isinstance(end, Finished)
+        return JSONResponse(reply.whole("".join(pieces), item.reason, end.usage))
 
     async def _events(self, reply: Reply) -> AsyncIterator[bytes]:
         """OpenAI's stream: the role, the pieces, the reason, the counts where asked for, and the end mark."""
@@ -96,10 +96,12 @@ class Answer:
             # Too late for a status. No end mark either: what came is not an answer.
             yield event(error.body)
             return
-        assert isinstance(item, Finished)
+        assert isinstance(item, Ended)
         yield event(reply.last(item.reason))
+        end = await self._inbox.get()
+        assert isinstance(end, Finished)
         if reply.include_usage:
-            yield event(reply.counts(item.usage))
+            yield event(reply.counts(end.usage))
         yield event("[DONE]")
 
 

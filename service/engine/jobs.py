@@ -1,12 +1,25 @@
-"""One request on its way through the engine: the `Work` to decode, and the events its client hears of it."""
+"""One request on its way through the engine: the `Work` to decode, and the events its client hears of it.
+
+They are told in this order: `Waiting` while queued, `Started`, for each choice its `Piece`s and its `Ended`, and at
+last `Finished`; or `Failed` at any point.
+"""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.engine.errors import Cancelled, RequestError
-from service.engine.replies import Usage
+from service.engine.grammar import GrammarSpec
 from service.engine.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The job is in the queue: as number `position`, 1 being the next, for another `wait_s` or so."""
+
+    position: int
+    wait_s: float
 
 
 @dataclass(frozen=True)
@@ -15,18 +28,61 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A piece of the answer."""
+class TokenLogprob:
+    """A token and the natural logarithm of its chance; `top` are the likeliest in its place, where they were asked for.
+
+    `raw` are the token's bytes: it may be a part of a character.
+    """
 
     text: str
+    logprob: float
+    raw: bytes
+    top: "tuple[TokenLogprob, ...]" = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of the choice `index`, and what is known of its tokens where that was asked for."""
+
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The choice `index` is whole: `reason` is OpenAI's finish_reason."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of the prompt (once, whatever the choices), of all choices, and of the prompt found in a cache."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What took how long, in llama-server's terms: reading the prompt's new tokens, and writing the answer's."""
+
+    cached_tokens: int
+    prompt_tokens_processed: int
+    prompt_s: float
+    predicted_tokens: int
+    predicted_s: float
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The answer is whole: `reason` is OpenAI's finish_reason."""
+    """Every choice is whole."""
 
-    reason: str
     usage: Usage
+    timings: Timings
 
 
 @dataclass(frozen=True)
@@ -36,41 +92,63 @@ class Failed:
     error: RequestError
 
 
-Event = Started | Piece | Finished | Failed
+Event = Waiting | Started | Piece | Ended | Finished | Failed
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be decoded."""
+    """What is to be decoded: `choices` answers to one prompt, each of at most `max_tokens`."""
 
     prompt: tuple[int, ...]
     sampling: Sampling
     max_tokens: int
     stops: tuple[str, ...] = ()
+    choices: int = 1
+    grammar: GrammarSpec | None = None
 
 
 class Job:
-    """One request on its way: `emit` is called with its events, from the decoder's thread."""
+    """One request on its way: `emit` is called with its events, mostly from the decoder's thread.
 
-    def __init__(self, work: Work, user: str, emit: Callable[[Event], None]) -> None:
+    `user` and `conversation` are whose it is, "" where the request does not say.
+    """
+
+    def __init__(self, work: Work, user: str, conversation: str, emit: Callable[[Event], None]) -> None:
         self.work = work
         self.user = user
-        self.emit = emit
+        self.conversation = conversation
+        self.arrived_s = time.monotonic()
+        self.withdrawn_s = 0.0
+        self._emit = emit
+        self._telling = threading.Lock()
+        self._is_over = False
         self._is_withdrawn = threading.Event()
         self._error: RequestError | None = None
 
+    def emit(self, event: Event) -> None:
+        """Tell the client, unless it was told the end already."""
+        with self._telling:
+            if not self._is_over:
+                self._is_over = isinstance(event, Finished | Failed)
+                self._emit(event)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        return self._is_withdrawn.is_set()
+
     def withdraw(self, error: RequestError | None = None) -> None:
         """End the work before its next step; `error` tells a client who is still there why."""
-        self._error = error
-        self._is_withdrawn.set()
+        if not self.is_withdrawn:
+            self._error = error
+            self.withdrawn_s = time.monotonic()
+            self._is_withdrawn.set()
 
     def check(self) -> None:
         """Raises: Cancelled when the work is to end."""
-        if self._is_withdrawn.is_set():
+        if self.is_withdrawn:
             raise Cancelled
 
     def give_up(self) -> None:
-        """Tell the client, once, why the work ended, if it was not the client who ended it."""
-        error, self._error = self._error, None
-        if error:
-            self.emit(Failed(error))
+        """Tell the client why the work ended, if it was not the client who ended it."""
+        if self._error:
+            self.emit(Failed(self._error))

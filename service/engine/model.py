@@ -17,12 +17,13 @@ from transformers import AutoConfig
 
 from service.config import Engine
 from service.engine.cpu import count_threads
-from service.engine.decoding import PAGE_TOKENS, Decoder
+from service.engine.decoding import Decoder
 from service.engine.errors import EngineError
 from service.engine.fast_decoder import FastDecoder, make_angles
 from service.engine.kernels.finding import NoKernels, find
 from service.engine.kernels.loading import load as load_kernels
 from service.engine.kernels.processor import describe
+from service.engine.kv_pages import count_pages
 from service.engine.shape import UnknownShape, read_shape
 from service.engine.weights import Weights
 
@@ -53,7 +54,7 @@ def load(folder: Path, settings: Engine, cache: Path) -> Model:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         context = _limit_context(config, settings.context_tokens)
-        pages = settings.slots * -(-context // PAGE_TOKENS)
+        pages = settings.slots * count_pages(context)
         decoder, decoding = _decoder(folder, config, settings.precision, context, pages, threads, cache)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise EngineError(f"{folder}: the weights cannot be loaded: {error}", "run: ferry verify") from error
@@ -81,9 +82,9 @@ def _decoder(
 
 def _torch_decoder(folder: Path, context: int, pages: int) -> Decoder:
     # Only here: the other models do without transformers' own code, and without the time and memory it takes.
-    from service.engine.torch_decoder import TorchDecoder
+    from service.engine.torch_decoder import load as load_torch
 
-    return TorchDecoder.load(folder, context, pages)
+    return load_torch(folder, context, pages)
 
 
 def _limit_context(config: Any, wanted: int) -> int:

@@ -10,16 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Usage:
-    prompt_tokens: int
-    completion_tokens: int
-
-    def render(self) -> dict[str, int]:
-        total = self.prompt_tokens + self.completion_tokens
-        counts = {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
-        return {**counts, "total_tokens": total}
+from service.engine.jobs import Usage
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,7 @@ class Reply:
         content = (
             {"message": {"role": "assistant", "content": text, "refusal": None}} if self.is_chat else {"text": text}
         )
-        return {**self._head(kind), "choices": [_choice(content, reason)], "usage": usage.render()}
+        return {**self._head(kind), "choices": [_choice(content, reason)], "usage": _counts(usage)}
 
     def first(self) -> dict[str, Any] | None:
         """The chunk that opens a chat's stream and only names the role."""
@@ -54,7 +45,7 @@ class Reply:
 
     def counts(self, usage: Usage) -> dict[str, Any]:
         """The chunk without choices that `stream_options.include_usage` asks for."""
-        return {**self._head(self._chunk_kind), "choices": [], "usage": usage.render()}
+        return {**self._head(self._chunk_kind), "choices": [], "usage": _counts(usage)}
 
     @property
     def _chunk_kind(self) -> str:
@@ -71,6 +62,12 @@ class Reply:
 
 def _choice(content: Mapping[str, Any], reason: str | None) -> dict[str, Any]:
     return {"index": 0, **content, "logprobs": None, "finish_reason": reason}
+
+
+def _counts(usage: Usage) -> dict[str, Any]:
+    total = usage.prompt_tokens + usage.completion_tokens
+    counts = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+    return {**counts, "total_tokens": total, "prompt_tokens_details": {"cached_tokens": usage.cached_tokens}}
 
 
 def event(data: Mapping[str, Any] | str) -> bytes:

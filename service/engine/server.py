@@ -46,8 +46,8 @@ def run(paths: Paths, config: Config) -> int:
 async def _serve(name: str, paths: Paths, config: Config, server_socket: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    scheduler = Scheduler(config.queue)
-    worker = Worker(paths.model, config.engine, scheduler, lambda: _tell(loop, stop))
+    scheduler = Scheduler(config.queue, config.engine.slots)
+    worker = Worker(paths.model, paths.cache, config.engine, scheduler, lambda: _tell(loop, stop))
     server = _make_server(name, config, scheduler, worker)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

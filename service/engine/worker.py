@@ -1,19 +1,19 @@
-"""The one thread that holds torch: it loads the model, proves it with a token, and then answers one job at a time.
+"""The one thread that holds torch: it loads the model, proves it with a token, and then decodes what comes.
 
-The rest of the process sees its state and counters. Jobs come from the scheduler; decoding is left to answering.py.
+The rest of the process sees its state and counters. Jobs come from the scheduler; decoding them together is left to
+batch.py.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.config import Engine
-from service.engine.errors import Cancelled, EngineError, RequestError
-from service.engine.jobs import Failed, Finished, Job, Started
+from service.engine.errors import EngineError
+from service.engine.metrics import Metrics
 from service.engine.scheduler import Scheduler
 from service.notify import feed_watchdog, notify
 
@@ -24,27 +24,17 @@ log = logging.getLogger(__name__)
 BEAT_S = 1.0
 
 
-@dataclass
-class Counters:
-    """What /metrics shows; written by the worker alone."""
-
-    finished: int = 0
-    cancelled: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    generation_tokens: int = 0
-
-
 class Worker(threading.Thread):
     """Runs until the scheduler is closed; `on_end` is called from this thread when it ends, however it does."""
 
-    def __init__(self, folder: Path, settings: Engine, scheduler: Scheduler, on_end: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, cache: Path, settings: Engine, scheduler: Scheduler, on_end: Callable[[], None]) -> None:
         # A daemon: a step in torch cannot be interrupted, and must not keep the process from ending in time.
         super().__init__(name="decoder", daemon=True)
-        self.counters = Counters()
+        self.counters = Metrics()
         self.answerer: Answerer | None = None
         self.failure = ""
         self._folder = folder
+        self._cache = cache
         self._settings = settings
         self._scheduler = scheduler
         self._on_end = on_end
@@ -68,15 +58,20 @@ class Worker(threading.Thread):
         started = time.monotonic()
         # Here and not above: torch and transformers take seconds to import, and the socket is to answer meanwhile.
         from service.engine.answering import Answerer
+        from service.engine.batch import Batch
+        from service.engine.proof import prove
 
         imported = time.monotonic()
-        answerer = Answerer(self._folder, self._settings)
-        answerer.prove()
+        answerer = Answerer(self._folder, self._cache, self._settings)
+        prove(answerer.decoder, self._scheduler.pace)
+        batch = Batch(answerer.decoder, self._scheduler, self.counters, answerer.open_slot)
+        self._scheduler.room_tokens = answerer.context_tokens
         self.answerer = answerer
         now = time.monotonic()
         log.info("ready after %.1f s, of them %.1f s imports", now - started, imported - started)
         notify("READY=1")
-        while self._scheduler.run_next(self._serve, BEAT_S):
+        while self._scheduler.wait(BEAT_S):
+            batch.advance()
             self._beat()
 
     def _beat(self) -> None:
@@ -84,32 +79,3 @@ class Worker(threading.Thread):
         if time.monotonic() - self._beaten >= BEAT_S:
             self._beaten = time.monotonic()
             feed_watchdog()
-
-    def _serve(self, job: Job) -> None:
-        try:
-            job.check()
-            job.emit(Started())
-            finished = self._answer(job)
-        except Cancelled:
-            self.counters.cancelled += 1
-            job.give_up()
-        except Exception:
-            # Without the prompt: what people ask does not belong into the journal.
-            log.exception("a request failed")
-            self.counters.failed += 1
-            job.emit(Failed(RequestError(500, "the engine could not make this answer", "engine_failed")))
-        else:
-            # Counted before it is told: who has read an answer finds it in the metrics.
-            self.counters.finished += 1
-            self.counters.prompt_tokens += finished.usage.prompt_tokens
-            self.counters.generation_tokens += finished.usage.completion_tokens
-            job.emit(finished)
-
-    def _answer(self, job: Job) -> Finished:
-        assert self.answerer, "jobs are served once the model is loaded"
-
-        def check() -> None:
-            self._beat()
-            job.check()
-
-        return self.answerer.answer(job, check)

@@ -10,13 +10,17 @@ import json
 import os
 import secrets
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 from sqlalchemy.exc import OperationalError
 
 from service.config import ConfigError
 from service.paths import PathsError
-from service.web import keys, selftest
+from service.web import keys, privacy, selftest
 from service.web.admin_database import copy, migrate, revision
 from service.web.admin_keys import key
 from service.web.admin_place import Place, json_option, show
@@ -44,22 +48,61 @@ def show_config(as_json: bool) -> None:
 
 @cli.command("selftest")
 @click.option("--prompt", default=selftest.PROMPT, show_default=True, help="The question.")
+@click.option("--privacy", "is_privacy", is_flag=True, help="Test that no conversation reads another's words.")
+@click.option(
+    "--minutes", type=click.FloatRange(0, 10_080), default=1.0, show_default=True, help="How long, for --privacy."
+)
 @json_option
-def run_selftest(prompt: str, as_json: bool) -> None:
+def run_selftest(prompt: str, is_privacy: bool, minutes: float, as_json: bool) -> None:
     """Ask the running service a question and show the answer as it comes. Example: ferry selftest"""
     place = Place()
-    name = f"selftest-{secrets.token_hex(8)}"
-    with place.session() as session:
-        secret = keys.add_key(session, name)
-    try:
+    if is_privacy:
+        _test_privacy(place, minutes, as_json)
+    with _keys(place, 1) as (secret,):
         url = selftest.url_of(place.config.web)
         result = selftest.ask(url, secret, prompt, lambda piece: None if as_json else click.echo(piece, nl=False))
-    finally:
-        with place.session() as session:
-            keys.remove_key(session, name)
     value = {"ok": result.is_ok, "answer": result.answer, "chunks": result.chunks, "seconds": result.seconds}
     show(as_json, value, f"\n({result.chunks} chunks in {result.seconds} s)")
     sys.exit(0 if result.is_ok else 1)
+
+
+def _test_privacy(place: Place, minutes: float, as_json: bool) -> NoReturn:
+    started = time.monotonic()
+
+    def go_on(rounds: int) -> bool:
+        if not as_json:
+            click.echo(f"round {rounds} is over", err=True)
+        return time.monotonic() - started < 60 * minutes
+
+    with _keys(place, privacy.USERS) as secrets_of_users:
+        service = privacy.Service(selftest.url_of(place.config.web), secrets_of_users)
+        report = privacy.examine(service, go_on)
+    # Another server's answers may depend on who else is being served: only its leaks are counted.
+    is_ok = report.is_ok or bool(place.config.engine.url and report.answers and not report.leaked)
+    names = {"leaked": sorted(report.leaked), "differing": sorted(report.differing)}
+    value = {"ok": is_ok, "answers": report.answers, "left": report.left, "repeated": report.repeated, **names}
+    show(
+        as_json,
+        value,
+        f"{report.answers} answers of {privacy.CONVERSATIONS} conversations, {report.left} left in the middle: "
+        f"{len(report.leaked)} conversations with another's secret, {len(report.differing)} with another answer than "
+        f"alone ({report.repeated} answers repeated their own secret)",
+    )
+    sys.exit(0 if is_ok else 1)
+
+
+@contextmanager
+def _keys(place: Place, count: int) -> Iterator[list[str]]:
+    """Have keys for the time of a test; afterwards there is no trace of them."""
+    names = [f"selftest-{secrets.token_hex(8)}" for _ in range(count)]
+    with place.session() as session:
+        made = [keys.add_key(session, name) for name in names]
+    try:
+        yield made
+    finally:
+        with place.session() as session:
+            for name in names:
+                keys.remove_key(session, name)
 
 
 def present(message: str, hint: str, exit_code: int, as_json: bool) -> int:

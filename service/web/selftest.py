@@ -67,7 +67,7 @@ def ask(url: str, key: str, prompt: str, on_piece: Callable[[str], None]) -> Res
 
 def _pieces(response: httpx.Response) -> Iterator[str]:
     if response.status_code != 200:
-        raise AdminError(f"the service answered with status {response.status_code}: {_message(response)}", HINT)
+        raise AdminError(f"the service answered with status {response.status_code}: {message_of(response)}", HINT)
     try:
         for event in sse.events(response.iter_raw()):
             if "error" in event:
@@ -83,7 +83,8 @@ def _text(event: dict[str, Any]) -> Iterator[str]:
             yield text
 
 
-def _message(response: httpx.Response) -> str:
+def message_of(response: httpx.Response) -> str:
+    """Return what a refusal says."""
     try:
         return str(json.loads(response.read())["error"]["message"])
     except (ValueError, KeyError, TypeError):

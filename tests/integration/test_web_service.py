@@ -193,6 +193,13 @@ def test_no_header_tells_a_version(web: WebProcess) -> None:
         assert client.get("/login").headers["Server"] == "gunicorn"
 
 
+def test_selftest_privacy_holds_conversations_through_the_whole_service_and_leaves_no_key(web: WebProcess) -> None:
+    report = web.admin("selftest", "--privacy", "--minutes", "0")
+    assert report.pop("repeated") > 0
+    assert report == {"ok": True, "answers": 84, "left": 12, "leaked": [], "differing": []}
+    assert not [row for row in web.admin("key", "list")["keys"] if row["name"].startswith("selftest")]
+
+
 def test_selftest_streams_a_real_answer_and_leaves_no_key(web: WebProcess) -> None:
     result = web.admin("selftest", "--prompt", "What is it?")
     assert (result["ok"], result["answer"], result["chunks"]) == (True, ANSWER, 5)

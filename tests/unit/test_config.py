@@ -69,6 +69,9 @@ def test_every_problem_is_reported_at_once() -> None:
         ("engine", "threads = true"),
         ("engine", "threads = -1"),
         ("engine", "context_tokens = 1"),
+        ("engine", "slots = 0"),
+        ("engine", "slots = 65"),
+        ("engine", 'precision = "int4"'),
         ("queue", 'per_user = "2"'),
         ("history", "turns = 0"),
         ("audit", "enabled = 1"),
@@ -82,8 +85,6 @@ def test_a_bad_value_is_named_with_what_is_allowed(section: str, line: str) -> N
 @pytest.mark.parametrize(
     ("section", "line"),
     [
-        ("engine", 'precision = "int8"'),
-        ("engine", "slots = 2"),
         ("web", 'auth = "proxy"'),
         ("web", 'tls_certificate = "/etc/ferry/cert.pem"'),
         ("web", 'trusted_proxies = ["10.0.0.1"]'),
@@ -95,6 +96,12 @@ def test_a_bad_value_is_named_with_what_is_allowed(section: str, line: str) -> N
 def test_a_feature_of_a_later_release_is_refused_instead_of_ignored(section: str, line: str) -> None:
     message = complaint(f"[{section}]\n{line}\n")
     assert message.startswith(f"ferry.toml: [{section}] {line}: not available in this release; allowed: ")
+
+
+def test_slots_and_precision_are_the_operators() -> None:
+    engine = parse('[engine]\nslots = 64\nprecision = "int8"\n').engine
+    assert (engine.slots, engine.precision) == (64, "int8")
+    assert 'allowed: "float32" or "int8"' in complaint('[engine]\nprecision = "bfloat16"\n')
 
 
 def test_a_threshold_of_trust_is_a_number_of_signatures() -> None:

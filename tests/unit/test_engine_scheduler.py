@@ -1,166 +1,270 @@
-"""The queue: its bounds, its order, and how work ends when nobody waits for it."""
+"""The queue: its bounds, its order, what those who wait are told, and how work ends when nobody waits for it."""
 
 import threading
-from collections.abc import Callable
+import time
 
 import pytest
+from hash_decoder import Client, HandDriven
 
 from service.config import Queue
-from service.engine.errors import Cancelled, RequestError
-from service.engine.jobs import Event, Failed, Job, Piece, Work
+from service.engine.errors import RequestError
+from service.engine.jobs import Event, Failed, Finished, Piece, Started, Timings, Usage, Waiting, Work
 from service.engine.sampling import Sampling
-from service.engine.scheduler import Scheduler
 
 WORK = Work((1, 2, 3), Sampling(), 10)
 
 
-def make_job(user: str = "", emit: Callable[[Event], None] | None = None) -> Job:
-    return Job(WORK, user, emit or (lambda event: None))
+def client(user: str = "") -> Client:
+    return Client(WORK, user)
 
 
-def refusal(scheduler: Scheduler, user: str = "") -> RequestError:
+def refusal(engine: HandDriven, user: str = "") -> RequestError:
     with pytest.raises(RequestError) as caught:
-        scheduler.submit(make_job(user))
+        engine.submit(client(user))
     return caught.value
 
 
-def test_jobs_are_served_in_the_order_they_came() -> None:
-    scheduler = Scheduler(Queue())
-    jobs = [make_job(), make_job(), make_job()]
-    for job in jobs:
-        scheduler.submit(job)
-    served: list[Job] = []
-    while scheduler.waiting:
-        assert scheduler.run_next(served.append, 0)
-    assert served == jobs
+def order_of_start(engine: HandDriven, clients: list[Client]) -> list[int]:
+    """Serve everybody; give the places of the clients in the order in which they started."""
+    order: list[int] = []
+    while engine.scheduler.running + engine.scheduler.waiting:
+        engine.advance()
+        order += [at for at, one in enumerate(clients) if Started() in one.events and at not in order]
+    return order
+
+
+def test_one_users_jobs_are_served_in_the_order_they_came() -> None:
+    engine = HandDriven(slots=1)
+    clients = [engine.submit(client("a")) for _ in range(4)]
+    assert order_of_start(engine, clients) == [0, 1, 2, 3]
+
+
+def test_users_take_turns_however_many_jobs_one_has_queued() -> None:
+    engine = HandDriven(slots=1)
+    clients = [engine.submit(client(user)) for user in "aaabbc"]
+    assert order_of_start(engine, clients) == [0, 3, 5, 1, 4, 2]
+
+
+def test_of_users_who_were_never_served_the_first_to_come_is_first() -> None:
+    engine = HandDriven(slots=1)
+    clients = [engine.submit(client(user)) for user in ("zoe", "adam", "mia")]
+    assert order_of_start(engine, clients) == [0, 1, 2]
+
+
+def test_the_user_with_the_fewest_running_is_next() -> None:
+    engine = HandDriven(slots=3)
+    clients = [engine.submit(client(user)) for user in "aaab"]
+    engine.advance()
+    assert [Started() in one.events for one in clients] == [True, True, False, True]
+
+
+def test_one_who_was_just_served_waits_behind_one_who_was_not() -> None:
+    engine = HandDriven(slots=1)
+    engine.submit(client("a"))
+    engine.submit(client("b"))
+    engine.run()
+    clients = [engine.submit(client(user)) for user in "ba"]
+    assert order_of_start(engine, clients) == [1, 0]
 
 
 def test_beyond_the_total_a_client_is_told_when_to_come_back() -> None:
-    scheduler = Scheduler(Queue(per_user=1, total=2))
-    scheduler.submit(make_job("a"))
-    scheduler.submit(make_job("b"))
-    error = refusal(scheduler, "c")
+    engine = HandDriven(limits=Queue(per_user=1, total=2))
+    engine.submit(client("a"))
+    engine.submit(client("b"))
+    error = refusal(engine, "c")
     assert (error.status, error.code) == (429, "queue_full")
     assert int(error.headers["Retry-After"]) >= 1
     assert error.body["error"]["type"] == "rate_limit_error"
 
 
+def test_the_time_to_come_back_follows_the_measured_speed_and_what_is_left() -> None:
+    engine = HandDriven(slots=1, limits=Queue(total=3))
+    pace = engine.scheduler.pace
+    pace.step_s, pace.row_s, pace.answer_tokens = 2.0, 1.0, 10.0
+    for user in "abc":
+        engine.submit(client(user))
+    # Three jobs, one after the other: 3 tokens of prompt at 1 s, and 10 of answer at 2 s each.
+    assert refusal(engine, "d").headers["Retry-After"] == "69"
+    assert engine.scheduler.pace.seconds_left(0, 6, 10) == 8.0
+
+
 def test_one_user_cannot_take_every_place() -> None:
-    scheduler = Scheduler(Queue(per_user=2, total=16))
-    scheduler.submit(make_job("a"))
-    scheduler.submit(make_job("a"))
-    assert refusal(scheduler, "a").code == "user_queue_full"
-    scheduler.submit(make_job("b"))
-    assert scheduler.waiting == 3
+    engine = HandDriven(limits=Queue(per_user=2, total=16))
+    engine.submit(client("a"))
+    engine.submit(client("a"))
+    assert refusal(engine, "a").code == "user_queue_full"
+    engine.submit(client("b"))
+    assert engine.scheduler.waiting == 3
 
 
 def test_the_running_job_counts_for_its_user() -> None:
-    scheduler = Scheduler(Queue(per_user=1, total=16))
-    scheduler.submit(make_job("a"))
-    codes: list[str | None] = []
-    scheduler.run_next(lambda job: codes.append(refusal(scheduler, "a").code), 0)
-    assert codes == ["user_queue_full"]
-    scheduler.submit(make_job("a"))
+    engine = HandDriven(limits=Queue(per_user=1, total=16))
+    engine.submit(client("a"))
+    engine.advance()
+    assert (engine.scheduler.running, refusal(engine, "a").code) == (1, "user_queue_full")
+    engine.run()
+    engine.submit(client("a"))
+
+
+def test_who_stops_an_answer_may_ask_again_at_once() -> None:
+    engine = HandDriven(slots=1, limits=Queue(per_user=1, total=16))
+    stopped = engine.submit(client("a"))
+    engine.advance()
+    engine.scheduler.withdraw(stopped.job)
+    again = engine.submit(client("a"))
+    engine.run()
+    assert again.finished and not stopped.finished
 
 
 def test_requests_without_a_user_are_bounded_by_the_total_alone() -> None:
-    scheduler = Scheduler(Queue(per_user=1, total=3))
+    engine = HandDriven(limits=Queue(per_user=1, total=3))
     for _ in range(3):
-        scheduler.submit(make_job())
-    assert refusal(scheduler).code == "queue_full"
+        engine.submit(client())
+    assert refusal(engine).code == "queue_full"
+
+
+def test_who_waits_is_told_the_position_and_the_wait_and_who_runs_is_not() -> None:
+    engine = HandDriven(slots=1)
+    clients = [engine.submit(client(user)) for user in "abc"]
+    engine.advance()
+    waits = [[event for event in one.events if isinstance(event, Waiting)] for one in clients]
+    assert [[wait.position for wait in told] for told in waits] == [[], [1], [2]]
+    assert 0 < waits[1][0].wait_s < waits[2][0].wait_s
+
+
+def test_who_waits_is_told_a_new_position_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.scheduler.TELL_AT_MOST_S", 0.0)
+    monkeypatch.setattr("service.engine.scheduler.TELL_S", 1e9)
+    engine = HandDriven(slots=1)
+    _, _, last = (engine.submit(client(user)) for user in "abc")
+    engine.run()
+    positions = [event.position for event in last.events if isinstance(event, Waiting)]
+    assert sorted(set(positions), reverse=True) == [2, 1]
+
+
+def test_who_has_waited_too_long_is_sent_away_and_the_running_one_is_not() -> None:
+    engine = HandDriven(slots=1, limits=Queue(timeout_s=100))
+    running, waiting = engine.submit(client("a")), engine.submit(client("b"))
+    engine.advance()
+    running.job.arrived_s -= 101
+    waiting.job.arrived_s -= 101
+    engine.advance()
+    assert waiting.error and (waiting.error.status, waiting.error.code) == (503, "queue_timeout")
+    engine.run()
+    assert running.finished
 
 
 def test_a_withdrawn_job_leaves_the_queue_at_once() -> None:
-    scheduler = Scheduler(Queue(per_user=1))
-    job = make_job("a")
-    scheduler.submit(job)
-    scheduler.withdraw(job)
-    assert scheduler.waiting == 0
-    scheduler.submit(make_job("a"))
+    engine = HandDriven(limits=Queue(per_user=1))
+    leaving = engine.submit(client("a"))
+    engine.scheduler.withdraw(leaving.job)
+    assert engine.scheduler.waiting == 0
+    engine.submit(client("a"))
 
 
-def test_withdrawing_the_running_job_ends_it_before_its_next_step() -> None:
-    scheduler = Scheduler(Queue())
-    scheduler.submit(make_job())
-    steps = 0
-
-    def serve(job: Job) -> None:
-        nonlocal steps
-        with pytest.raises(Cancelled):
-            while True:
-                job.check()
-                steps += 1
-                if steps == 3:
-                    scheduler.withdraw(job)
-
-    scheduler.run_next(serve, 0)
-    assert (steps, scheduler.running) == (3, 0)
+def test_a_job_past_its_deadline_is_told_so_wherever_it_stands() -> None:
+    engine = HandDriven(slots=1)
+    clients = [engine.submit(client(user)) for user in "ab"]
+    engine.advance()
+    for one in clients:
+        engine.scheduler.withdraw(one.job, RequestError(504, "too late", "deadline"))
+    engine.advance()
+    assert [one.error.code if one.error else "" for one in clients] == ["deadline", "deadline"]
 
 
-def test_a_job_that_fails_leaves_the_decoder_free() -> None:
-    scheduler = Scheduler(Queue())
-    scheduler.submit(make_job())
-    with pytest.raises(ZeroDivisionError):
-        scheduler.run_next(lambda job: print(1 / 0), 0)
-    assert scheduler.running == 0
+def test_withdrawing_what_is_over_changes_nothing() -> None:
+    engine = HandDriven()
+    one = engine.submit(client("a"))
+    engine.run()
+    told = list(one.events)
+    engine.scheduler.withdraw(one.job, RequestError(504, "too late", "deadline"))
+    engine.advance()
+    assert one.events == told and one.finished
 
 
 def test_closing_tells_everybody_who_waits_and_takes_nobody_else() -> None:
-    scheduler = Scheduler(Queue())
-    told: list[Event] = []
-    scheduler.submit(make_job(emit=told.append))
-    scheduler.close(0)
-    assert [event.error.code for event in told if isinstance(event, Failed)] == ["stopping"]
-    assert refusal(scheduler).status == 503
-    assert not scheduler.run_next(lambda job: None, 0)
+    engine = HandDriven()
+    one = engine.submit(client())
+    engine.scheduler.close(0)
+    assert one.error and one.error.code == "stopping"
+    assert refusal(engine).status == 503
+    assert not engine.scheduler.wait(0)
 
 
-def test_closing_ends_a_running_job_that_outlasts_the_grace() -> None:
-    scheduler = Scheduler(Queue())
-    told: list[Event] = []
-    begun = threading.Event()
-
-    def serve(job: Job) -> None:
-        begun.set()
-        try:
-            while True:
-                job.check()
-        except Cancelled:
-            job.give_up()
-
-    scheduler.submit(make_job(emit=told.append))
-    worker = threading.Thread(target=lambda: scheduler.run_next(serve, 1))
-    worker.start()
-    assert begun.wait(10)
-    scheduler.close(0)
-    worker.join(10)
-    assert [event.error.status for event in told if isinstance(event, Failed)] == [503]
+def test_closing_ends_a_running_job_that_outlasts_the_grace_and_tells_it_at_once() -> None:
+    engine = HandDriven()
+    one = engine.submit(client())
+    engine.advance()
+    engine.scheduler.close(0)
+    assert one.error and (one.error.status, one.error.code) == (503, "stopping")
+    told = list(one.events)
+    assert engine.scheduler.wait(0)
+    engine.advance()
+    assert one.events == told
+    assert not engine.scheduler.wait(0)
 
 
-def test_a_client_that_left_is_told_nothing() -> None:
-    told: list[Event] = []
-    job = make_job(emit=told.append)
-    job.withdraw()
-    job.give_up()
-    assert told == []
-    job.emit(Piece("x"))
-    assert told == [Piece("x")]
+def test_closing_lets_a_running_job_end_within_the_grace() -> None:
+    engine = HandDriven()
+    one = engine.submit(client())
+    engine.advance()
+    closing = threading.Thread(target=engine.scheduler.close, args=(60,))
+    closing.start()
+    while engine.scheduler.wait(0.01):
+        engine.advance()
+    closing.join(10)
+    assert one.finished and not closing.is_alive()
 
 
-def test_at_a_stop_the_client_is_told_while_the_decoder_is_still_in_its_step() -> None:
-    scheduler, told = Scheduler(Queue()), []
-    is_stepping, may_end = threading.Event(), threading.Event()
+def test_who_was_told_the_end_is_told_nothing_more() -> None:
+    events: list[Event] = []
+    one = Client(WORK)
+    one.job._emit = events.append
+    one.job.emit(Piece(0, "x"))
+    one.job.emit(Failed(RequestError(500, "x")))
+    one.job.emit(Piece(0, "y"))
+    one.job.emit(Finished(Usage(1, 1), Timings(0, 1, 0.0, 1, 0.0)))
+    assert [type(event) for event in events] == [Piece, Failed]
 
-    def long_step(job: Job) -> None:
-        is_stepping.set()
-        may_end.wait(30)
 
-    scheduler.submit(make_job(emit=told.append))
-    decoder = threading.Thread(target=scheduler.run_next, args=(long_step, 0))
+def test_waiting_for_work_ends_as_soon_as_there_is_some() -> None:
+    engine = HandDriven()
+    came = threading.Event()
+
+    def serve() -> None:
+        while engine.scheduler.wait(3600):
+            came.set()
+            engine.advance()
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    engine.submit(client())
+    assert came.wait(30)
+    engine.scheduler.close(30)
+    server.join(30)
+    assert not server.is_alive()
+
+
+def test_many_clients_from_many_threads_are_all_served() -> None:
+    engine = HandDriven(slots=3, limits=Queue(per_user=100, total=400))
+    stop = threading.Event()
+    decoder = threading.Thread(target=lambda: [engine.advance() for _ in iter(stop.is_set, True)])
     decoder.start()
-    is_stepping.wait(30)
-    scheduler.close(grace_s=0)
-    (event,) = told
-    assert isinstance(event, Failed) and event.error.code == "stopping"
-    may_end.set()
+    clients = [Client(WORK, f"user{number % 5}") for number in range(60)]
+
+    def use(own: list[Client]) -> None:
+        for number, one in enumerate(own):
+            engine.submit(one)
+            if number % 3 == 0:
+                engine.scheduler.withdraw(one.job, RequestError(504, "too late", "deadline"))
+
+    threads = [threading.Thread(target=use, args=(clients[number::6],)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while engine.scheduler.running + engine.scheduler.waiting:
+        time.sleep(0.001)
+    stop.set()
     decoder.join()
+    assert all(one.is_over for one in clients)

@@ -1,0 +1,32 @@
+"""The first tokens of a decoder: they prove that it works, and tell its speed before anybody waits for it."""
+
+import time
+
+import numpy as np
+
+from service.engine.chooser import Chooser
+from service.engine.decoding import PAGE_TOKENS, Decoder, Feed, Pages
+from service.engine.errors import EngineError
+from service.engine.pace import Pace
+from service.engine.sampling import Sampling
+
+
+def prove(decoder: Decoder, pace: Pace) -> None:
+    """Generate tokens, so that "ready" is a fact and the first user does not wait for the first run.
+
+    Raises: EngineError when what comes are no numbers.
+    """
+    pages, chooser = Pages([0]), Chooser(Sampling(), [0], None)
+    tokens = [0] * (PAGE_TOKENS - 2)
+    start = 0
+    # Twice each, and the first is not timed: it warms up caches and thread pools.
+    for is_timed, count in ((False, len(tokens)), (True, len(tokens)), (False, 1), (True, 1)):
+        start = 0 if count > 1 else start
+        began = time.monotonic()
+        scores = decoder.step([Feed(pages, start, tokens[:count], True)])
+        if is_timed:
+            pace.observe(int(count == 1), count if count > 1 else 0, time.monotonic() - began)
+        start += count
+        if not np.isfinite(scores).all():
+            raise EngineError("the decoder's scores are no numbers", "run: ferry verify")
+        tokens[0] = chooser.choose(scores[0]).token
