@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import sys
 import subprocess
+import sys
 from pathlib import Path
 
 from service.engine.kernels.processor import host
@@ -24,6 +24,13 @@ def folder(lanes: int | None = None) -> Path:
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (found / "kernels.json").exists():
-            command = [sys.executable, "-m", "service.engine.kernels.build", "--lanes", str(wanted["lanes"]), str(found)]
+            command = [
+                sys.executable,
+                "-m",
+                "service.engine.kernels.build",
+                "--lanes",
+                str(wanted["lanes"]),
+                str(found),
+            ]
             subprocess.run(command, cwd=CHECKOUT, check=True)
     return found

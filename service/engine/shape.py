@@ -61,7 +61,9 @@ def read_shape(config: Any, lanes: int) -> Shape:
         raise UnknownShape("its feed-forward part is not the usual one")
     if config.model_type != "qwen2" and getattr(config, "attention_bias", False):
         raise UnknownShape("its attention has a bias")
-    if getattr(config, "use_sliding_window", False) or set(getattr(config, "layer_types", None) or ()) - {"full_attention"}:
+    if getattr(config, "use_sliding_window", False) or set(getattr(config, "layer_types", None) or ()) - {
+        "full_attention"
+    }:
         raise UnknownShape("its attention slides")
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     shape = Shape(

@@ -65,7 +65,9 @@ class Weights:
             wanted = [[f"model.layers.{i}.self_attn.{name[0]}_norm.weight"] for i in layers]
             yield f"{name}_norm", _vectors(get, wanted if s.has_head_norm else [], [s.head_size])
 
-    def _matrix(self, get: Tensors, name: str, parts: list[str], rows: int, columns: int) -> Iterator[tuple[str, Array]]:
+    def _matrix(
+        self, get: Tensors, name: str, parts: list[str], rows: int, columns: int
+    ) -> Iterator[tuple[str, Array]]:
         elements = np.empty((self._shape.layers, rows, columns), self._kind)
         scale = np.ones((self._shape.layers, rows), np.float32)
         for layer in range(self._shape.layers):
@@ -106,7 +108,9 @@ class Weights:
 
 def _vectors(get: Tensors, names: list[list[str]], widths: list[int]) -> NDArray[np.float32]:
     """Read vectors that stand side by side, a row a layer; those that the model does not have are zero."""
-    rows = [np.concatenate([_vector(get, name, width) for name, width in zip(row, widths, strict=True)]) for row in names]
+    rows = [
+        np.concatenate([_vector(get, name, width) for name, width in zip(row, widths, strict=True)]) for row in names
+    ]
     return np.stack(rows) if rows else np.zeros((1, sum(widths)), np.float32)
 
 

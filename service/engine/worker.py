@@ -27,7 +27,9 @@ BEAT_S = 1.0
 class Worker(threading.Thread):
     """Runs until the scheduler is closed; `on_end` is called from this thread when it ends, however it does."""
 
-    def __init__(self, folder: Path, cache: Path, settings: Engine, scheduler: Scheduler, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: Path, cache: Path, settings: Engine, scheduler: Scheduler, on_end: Callable[[], None]
+    ) -> None:
         # A daemon: a step in torch cannot be interrupted, and must not keep the process from ending in time.
         super().__init__(name="decoder", daemon=True)
         self.counters = Metrics()

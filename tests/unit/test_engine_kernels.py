@@ -94,7 +94,10 @@ def test_the_number_of_threads_changes_no_bit(network: Any, precision: str) -> N
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_neither_neighbours_nor_cuts_nor_old_pages_change_a_bit(network: Any, precision: str) -> None:
     one = decoder(network, precision)
-    wanted = {seed: run(one, tokens(30 + 40 * seed, seed), Pages(list(range(seed * 4, seed * 4 + 4))), []) for seed in range(5)}
+    wanted = {
+        seed: run(one, tokens(30 + 40 * seed, seed), Pages(list(range(seed * 4, seed * 4 + 4))), [])
+        for seed in range(5)
+    }
 
     @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.randoms(use_true_random=False))

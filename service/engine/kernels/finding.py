@@ -30,7 +30,9 @@ def find(release: Path, cache: Path) -> Path:
         if loading.is_current(folder):
             return folder
     made_for = describe(kept).get("cpu", "nothing")
-    log.warning("the kernels were compiled for %s: compiling for this processor (%s) into %s", made_for, host().name, own)
+    log.warning(
+        "the kernels were compiled for %s: compiling for this processor (%s) into %s", made_for, host().name, own
+    )
     started = time.monotonic()
     _build(own)
     log.info("compiled in %.0f s; the next start does without", time.monotonic() - started)

@@ -158,7 +158,20 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             dots1(w, w_at, x, row * size, size, size, y, y_at + row * y_step, y_step)
 
     @plain
-    def multiply(w: Any, w_at: Any, scale: Any, scale_at: Any, x: Any, rows: Any, size: Any, y: Any, width: Any, first: Any, end: Any, room: Any) -> None:
+    def multiply(
+        w: Any,
+        w_at: Any,
+        scale: Any,
+        scale_at: Any,
+        x: Any,
+        rows: Any,
+        size: Any,
+        y: Any,
+        width: Any,
+        first: Any,
+        end: Any,
+        room: Any,
+    ) -> None:
         """y[row, n] = sum over k of w[n, k] * x[row, k], for n from `first` to `end`, multiples of TILE_ROWS.
 
         With int8 weights, x is what `round_rows` left at the beginning of `room`.
@@ -210,7 +223,9 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             x[at + half + i] = b * cos + a * sin
 
     @njit(error_model="numpy")
-    def mix_scores(q: Any, q_at: Any, q_step: Any, columns: Any, size: Any, keys: Any, key_at: Any, y: Any, y_at: Any, y_step: Any) -> None:
+    def mix_scores(
+        q: Any, q_at: Any, q_step: Any, columns: Any, size: Any, keys: Any, key_at: Any, y: Any, y_at: Any, y_step: Any
+    ) -> None:
         if columns == 4:
             mix4_4(q, q_at, q_step, size, keys, key_at, PAGE, y, y_at, y_step)
         elif columns == 3:
@@ -221,7 +236,19 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             mix4_1(q, q_at, q_step, size, keys, key_at, PAGE, y, y_at, y_step)
 
     @njit(error_model="numpy")
-    def mix_values(p: Any, p_at: Any, p_step: Any, columns: Any, count: Any, values: Any, value_at: Any, size: Any, y: Any, y_at: Any, y_step: Any) -> None:
+    def mix_values(
+        p: Any,
+        p_at: Any,
+        p_step: Any,
+        columns: Any,
+        count: Any,
+        values: Any,
+        value_at: Any,
+        size: Any,
+        y: Any,
+        y_at: Any,
+        y_step: Any,
+    ) -> None:
         at = 0
         while size - at >= wide:
             if columns == 4:
@@ -235,11 +262,40 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             at += wide
         while at < size:
             for column in range(columns):
-                mix2_1(p, p_at + column * p_step, p_step, count, values, value_at + at, size, y, y_at + column * y_step + at, y_step)
+                mix2_1(
+                    p,
+                    p_at + column * p_step,
+                    p_step,
+                    count,
+                    values,
+                    value_at + at,
+                    size,
+                    y,
+                    y_at + column * y_step + at,
+                    y_step,
+                )
             at += wide // 2
 
     @plain
-    def attend(q: Any, q_at: Any, q_step: Any, columns: Any, length: Any, is_causal: Any, keys: Any, values: Any, cache_at: Any, page_size: Any, pages: Any, pages_at: Any, size: Any, y: Any, y_at: Any, y_step: Any, room: Any) -> None:
+    def attend(
+        q: Any,
+        q_at: Any,
+        q_step: Any,
+        columns: Any,
+        length: Any,
+        is_causal: Any,
+        keys: Any,
+        values: Any,
+        cache_at: Any,
+        page_size: Any,
+        pages: Any,
+        pages_at: Any,
+        size: Any,
+        y: Any,
+        y_at: Any,
+        y_step: Any,
+        room: Any,
+    ) -> None:
         """Attend from up to four queries to one head of a sequence: y = softmax(q · keys / √size) · values.
 
         The first query sees `length` tokens; with `is_causal` each next one sees one more, else the same.
@@ -325,7 +381,20 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
         norm(x, row * hidden, hidden, floats(t.attention_norm), 0, floats(t.epsilon)[0], floats(t.h), row * hidden)
 
     @plain
-    def linear(t: Any, part: Any, layer: Any, weights: Any, scale: Any, x: Any, rows: Any, size: Any, y: Any, width: Any, is_added: Any, room: Any) -> None:
+    def linear(
+        t: Any,
+        part: Any,
+        layer: Any,
+        weights: Any,
+        scale: Any,
+        x: Any,
+        rows: Any,
+        size: Any,
+        y: Any,
+        width: Any,
+        is_added: Any,
+        room: Any,
+    ) -> None:
         """Compute pieces of a layer's matrix until none is left; with `is_added`, add what comes out to t.x."""
         sync = whole(t.sync)
         if is_int8:
@@ -334,22 +403,68 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             first, end = piece(claim(sync, part), width, t.threads)
             if first >= end:
                 return
-            multiply(weighted(weights), layer * width * size, floats(scale), layer * width, x, rows, size, y, width, first, end, room)
+            multiply(
+                weighted(weights),
+                layer * width * size,
+                floats(scale),
+                layer * width,
+                x,
+                rows,
+                size,
+                y,
+                width,
+                first,
+                end,
+                room,
+            )
             if is_added:
                 add(floats(t.x), y, rows, width, first, end)
 
     @plain
     def gate(t: Any, part: Any, layer: Any, room: Any) -> None:
         """Compute pieces of silu(gate · h) × (up · h) until none is left."""
-        sync, width, size, h, gated, upped = whole(t.sync), t.inner, t.hidden, floats(t.h), floats(t.gated), floats(t.upped)
+        sync, width, size, h, gated, upped = (
+            whole(t.sync),
+            t.inner,
+            t.hidden,
+            floats(t.h),
+            floats(t.gated),
+            floats(t.upped),
+        )
         if is_int8:
             round_rows(h, t.rows, size, room)
         while True:
             first, end = piece(claim(sync, part), width, t.threads)
             if first >= end:
                 return
-            multiply(weighted(t.gate), layer * width * size, floats(t.gate_scale), layer * width, h, t.rows, size, gated, width, first, end, room)
-            multiply(weighted(t.up), layer * width * size, floats(t.up_scale), layer * width, h, t.rows, size, upped, width, first, end, room)
+            multiply(
+                weighted(t.gate),
+                layer * width * size,
+                floats(t.gate_scale),
+                layer * width,
+                h,
+                t.rows,
+                size,
+                gated,
+                width,
+                first,
+                end,
+                room,
+            )
+            multiply(
+                weighted(t.up),
+                layer * width * size,
+                floats(t.up_scale),
+                layer * width,
+                h,
+                t.rows,
+                size,
+                upped,
+                width,
+                first,
+                end,
+                room,
+            )
             for row in range(t.rows):
                 close(gated, upped, row * width + first, end - first)
 
@@ -360,7 +475,16 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             row = claim(whole(t.sync), part)
             if row >= t.rows:
                 return
-            norm(floats(t.x), row * t.hidden, t.hidden, floats(weight), layer * t.hidden, floats(t.epsilon)[0], floats(t.h), row * t.hidden)
+            norm(
+                floats(t.x),
+                row * t.hidden,
+                t.hidden,
+                floats(weight),
+                layer * t.hidden,
+                floats(t.epsilon)[0],
+                floats(t.h),
+                row * t.hidden,
+            )
 
     @plain
     def run_layer(t: Any, layer: Any, room: Any) -> None:
@@ -380,19 +504,49 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
                 break
             attend_block(t, layer, number, room)
         meet(sync, t.threads)
-        linear(t, part + 3, layer, t.out, t.out_scale, floats(t.attended), t.rows, t.heads * t.head_size, floats(t.h), t.hidden, True, room)
+        linear(
+            t,
+            part + 3,
+            layer,
+            t.out,
+            t.out_scale,
+            floats(t.attended),
+            t.rows,
+            t.heads * t.head_size,
+            floats(t.h),
+            t.hidden,
+            True,
+            room,
+        )
         meet(sync, t.threads)
         norms(t, part + 4, t.inner_norm, layer)
         meet(sync, t.threads)
         gate(t, part + 5, layer, room)
         meet(sync, t.threads)
-        linear(t, part + 6, layer, t.down, t.down_scale, floats(t.gated), t.rows, t.inner, floats(t.h), t.hidden, True, room)
+        linear(
+            t,
+            part + 6,
+            layer,
+            t.down,
+            t.down_scale,
+            floats(t.gated),
+            t.rows,
+            t.inner,
+            floats(t.h),
+            t.hidden,
+            True,
+            room,
+        )
         meet(sync, t.threads)
 
     @plain
     def run_step(t: Any, thread: Any) -> None:
         """Do one thread's share of a step."""
-        sync, room, part = whole(t.sync), floats(t.scratch + thread * t.scratch_size * 4), t.layers * (PARTS_PER_LAYER + 1)
+        sync, room, part = (
+            whole(t.sync),
+            floats(t.scratch + thread * t.scratch_size * 4),
+            t.layers * (PARTS_PER_LAYER + 1),
+        )
         while True:
             row = claim(sync, part)
             if row >= t.rows:
@@ -411,7 +565,20 @@ def make_step(lanes: int, weight_kind: Any, cache_kind: Any) -> Any:
             at, hidden = whole(t.wanted_rows)[number] * t.hidden, t.hidden
             norm(floats(t.x), at, hidden, floats(t.last_norm), 0, floats(t.epsilon)[0], floats(t.last), number * hidden)
         meet(sync, t.threads)
-        linear(t, part + 2, 0, t.output, t.output_scale, floats(t.last), t.wanted, t.hidden, floats(t.scores), t.vocabulary, False, room)
+        linear(
+            t,
+            part + 2,
+            0,
+            t.output,
+            t.output_scale,
+            floats(t.last),
+            t.wanted,
+            t.hidden,
+            floats(t.scores),
+            t.vocabulary,
+            False,
+            room,
+        )
         meet(sync, t.threads)
 
     @cfunc(SIGNATURE, error_model="numpy")  # type: ignore[untyped-decorator]

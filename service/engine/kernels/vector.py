@@ -29,7 +29,9 @@ def make_dots(lanes: int, columns: int) -> Any:
     """
 
     @intrinsic  # type: ignore[misc]
-    def dots(_: Any, w: Any, w_at: Any, x: Any, x_at: Any, x_step: Any, size: Any, y: Any, y_at: Any, y_step: Any) -> Any:
+    def dots(
+        _: Any, w: Any, w_at: Any, x: Any, x_at: Any, x_step: Any, size: Any, y: Any, y_at: Any, y_step: Any
+    ) -> Any:
         def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
             w_, w_at_, x_, x_at_, x_step_, size_, y_, y_at_, y_step_ = args
             w_type, x_type, y_type = signature.args[0], signature.args[2], signature.args[6]
@@ -44,7 +46,9 @@ def make_dots(lanes: int, columns: int) -> Any:
                 for b, row in enumerate(xs):
                     other = _load(builder, builder.gep(row, [k]), x_type.dtype, lanes)
                     sums_b = sums[b * TILE_ROWS : (b + 1) * TILE_ROWS]
-                    found += [_fma(builder, weight, other, total) for weight, total in zip(weights, sums_b, strict=True)]
+                    found += [
+                        _fma(builder, weight, other, total) for weight, total in zip(weights, sums_b, strict=True)
+                    ]
                 return found
 
             zero = ir.Constant(ir.VectorType(F32, lanes), [0.0] * lanes)
@@ -68,7 +72,9 @@ def make_whole_dots(lanes: int, columns: int) -> Any:
     width = 2 * lanes
 
     @intrinsic  # type: ignore[misc]
-    def dots(_: Any, w: Any, w_at: Any, x: Any, x_at: Any, x_step: Any, size: Any, y: Any, y_at: Any, y_step: Any) -> Any:
+    def dots(
+        _: Any, w: Any, w_at: Any, x: Any, x_at: Any, x_step: Any, size: Any, y: Any, y_at: Any, y_step: Any
+    ) -> Any:
         def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
             w_, w_at_, x_, x_at_, x_step_, size_, y_, y_at_, y_step_ = args
             w_type, x_type, y_type = signature.args[0], signature.args[2], signature.args[6]
@@ -199,7 +205,9 @@ def _exp(builder: Builder, x: Any) -> Any:
     low, high = all_of(-87.0), all_of(88.0)
     x = builder.select(builder.fcmp_ordered(">", x, low), x, low)
     x = builder.select(builder.fcmp_ordered("<", x, high), x, high)
-    floor = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), f"llvm.floor.v{kind.count}f32")
+    floor = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [kind]), f"llvm.floor.v{kind.count}f32"
+    )
     n = builder.call(floor, [_fma(builder, x, all_of(1.44269504088896341), all_of(0.5))])
     r = _fma(builder, n, all_of(-0.693359375), x)
     r = _fma(builder, n, all_of(2.12194440e-4), r)
@@ -228,7 +236,19 @@ def make_mix(lanes: int, vectors: int, columns: int) -> Any:
     """
 
     @intrinsic  # type: ignore[misc]
-    def mix(_: Any, p: Any, p_at: Any, p_step: Any, rows: Any, v: Any, v_at: Any, v_step: Any, y: Any, y_at: Any, y_step: Any) -> Any:
+    def mix(
+        _: Any,
+        p: Any,
+        p_at: Any,
+        p_step: Any,
+        rows: Any,
+        v: Any,
+        v_at: Any,
+        v_step: Any,
+        y: Any,
+        y_at: Any,
+        y_step: Any,
+    ) -> Any:
         def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
             p_, p_at_, p_step_, rows_, v_, v_at_, v_step_, y_, y_at_, y_step_ = args
             p_type, v_type, y_type = signature.args[0], signature.args[4], signature.args[7]
@@ -239,7 +259,9 @@ def make_mix(lanes: int, vectors: int, columns: int) -> Any:
 
             def body(t: Any, sums: list[Any]) -> list[Any]:
                 row = builder.gep(values, [builder.mul(t, v_step_)])
-                parts = [_load(builder, builder.gep(row, [I64(d * lanes)]), v_type.dtype, lanes) for d in range(vectors)]
+                parts = [
+                    _load(builder, builder.gep(row, [I64(d * lanes)]), v_type.dtype, lanes) for d in range(vectors)
+                ]
                 found = []
                 for b, place in enumerate(ps):
                     weight = _splat(builder, builder.load(builder.gep(place, [t])), lanes)
@@ -296,7 +318,9 @@ def _reduce(builder: Builder, vector: Any, lanes: int, kind: str = "sum") -> Any
     return builder.extract_element(vector, I32(0))
 
 
-def _loop(builder: Builder, size: Any, step: int, begin: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+def _loop(
+    builder: Builder, size: Any, step: int, begin: list[Any], body: Callable[[Any, list[Any]], list[Any]]
+) -> list[Any]:
     """Emit: for k in range(0, size, step): values = body(k, values). The values stay in registers."""
     before = builder.block
     head = builder.append_basic_block("head")
