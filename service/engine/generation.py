@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Protocol
 
-from service.engine.sampler import Sampler
+from service.engine.chooser import Chooser
 from service.engine.sampling import Sampling
 
 # A prompt is read in pieces, so that a client who leaves frees the slot at the next boundary.
@@ -30,13 +30,13 @@ def generate(
 
     `check` is called before every step and raises Cancelled to end the work.
     """
-    sampler = Sampler(sampling, prompt)
+    chooser = Chooser(sampling, prompt)
     decoder.restart()
     for start in range(0, len(prompt), PREFILL_TOKENS):
         check()
         logits = decoder.feed(prompt[start : start + PREFILL_TOKENS])
     for count in range(1, max_tokens + 1):
-        token = sampler.pick(logits)
+        token = chooser.choose(logits.numpy()).token
         yield token
         if token in stop_tokens or count == max_tokens:
             return

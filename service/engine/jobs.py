@@ -10,6 +10,16 @@ from service.engine.sampling import Sampling
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """How likely a token was; `raw` are its bytes, which may be a part of a character, and `top` the likeliest ones."""
+
+    text: str
+    logprob: float
+    raw: bytes
+    top: tuple["TokenLogprob", ...] = ()
+
+
+@dataclass(frozen=True)
 class Started:
     """The job left the queue."""
 
