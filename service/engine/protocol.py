@@ -59,6 +59,11 @@ class Options:
     stop: tuple[str, ...] = ()
     stream: bool = False
     include_usage: bool = False
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,9 @@ def test_a_completion_takes_one_text(prompt: object) -> None:
 def test_a_silent_request_is_greedy_unless_the_makers_sample() -> None:
     assert Sampling.of(Options(), {}) == Sampling()
     makers = {"do_sample": True, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.1, "temperature": 0.7}
-    assert Sampling.of(Options(), makers) == Sampling(0.7, 0.8, 20, 1.1)
-    assert Sampling.of(Options(temperature=0, top_p=1, top_k=-1), makers) == Sampling(0, 1, 0, 1.1)
+    assert Sampling.of(Options(), makers) == Sampling(0.7, 0.8, 20, repetition_penalty=1.1)
+    silenced = Options(temperature=0, top_p=1, top_k=-1)
+    assert Sampling.of(silenced, makers) == Sampling(0, 1, 0, repetition_penalty=1.1)
     assert Sampling.of(Options(), {"do_sample": True}).temperature == 1.0
 
 
