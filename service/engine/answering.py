@@ -4,6 +4,7 @@ This module and what it imports hold torch, so it is imported by the decoder's t
 """
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,10 @@ from service.config import Engine
 from service.engine.cpu import count_threads
 from service.engine.errors import invalid
 from service.engine.generation import generate
-from service.engine.jobs import Finished, Job, Piece, Work
+from service.engine.jobs import Ended, Finished, Job, Piece, Timings, Usage, Work
 from service.engine.model import load
 from service.engine.prompts import Prompts
 from service.engine.protocol import ChatRequest, CompletionRequest
-from service.engine.replies import Usage
 from service.engine.sampling import Sampling
 from service.engine.text import Detokenizer, StopFilter
 
@@ -48,7 +48,7 @@ class Answerer:
 
         Raises: RequestError when the prompt does not leave room for an answer.
         """
-        prompt = self._encode(request)
+        prompt = self._prompts.encode(request)
         room = self.context_tokens - len(prompt)
         if room < 1:
             raise invalid(
@@ -58,15 +58,17 @@ class Answerer:
             )
         options = request.options
         limit = min(room, self._settings.max_new_tokens, options.max_tokens or room)
-        return Work(tuple(prompt), Sampling.of(options, self._model.defaults), limit, options.stop)
-
-    def _encode(self, request: ChatRequest | CompletionRequest) -> list[int]:
-        if isinstance(request, ChatRequest):
-            return self._prompts.encode_chat(request.messages)
-        return self._prompts.encode_text(request.prompt)
+        sampling = Sampling.of(options, self._model.defaults)
+        return Work(tuple(prompt), sampling, limit, options.stop, options.n, options.grammar)
 
     def answer(self, job: Job, check: Callable[[], None]) -> Finished:
         """Decode a job, telling its pieces as they come. Raises: Cancelled when `check` does."""
+        began = time.monotonic()
+        counts = [self._answer_one(job, index, check) for index in range(job.work.choices)]
+        usage = Usage(len(job.work.prompt), sum(counts))
+        return Finished(usage, Timings(0, usage.prompt_tokens, 0.0, sum(counts), time.monotonic() - began))
+
+    def _answer_one(self, job: Job, index: int, check: Callable[[], None]) -> int:
         work = job.work
         text, stops = Detokenizer(self._prompts.decode), StopFilter(work.stops)
         count, reason = 0, "length"
@@ -78,14 +80,16 @@ class Answerer:
                 reason = "stop"
                 break
             cut = stops.push(text.push(token))
-            _tell(job, cut.text)
+            _tell(job, index, cut.text)
             if cut.is_stopped:
-                return Finished("stop", Usage(len(work.prompt), count))
+                job.emit(Ended(index, "stop"))
+                return count
         cut = stops.push(text.flush())
-        _tell(job, cut.text if cut.is_stopped else cut.text + stops.flush())
-        return Finished("stop" if cut.is_stopped else reason, Usage(len(work.prompt), count))
+        _tell(job, index, cut.text if cut.is_stopped else cut.text + stops.flush())
+        job.emit(Ended(index, "stop" if cut.is_stopped else reason))
+        return count
 
 
-def _tell(job: Job, text: str) -> None:
+def _tell(job: Job, index: int, text: str) -> None:
     if text:
-        job.emit(Piece(text))
+        job.emit(Piece(index, text))

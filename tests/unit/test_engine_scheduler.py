@@ -15,7 +15,7 @@ WORK = Work((1, 2, 3), Sampling(), 10)
 
 
 def make_job(user: str = "", emit: Callable[[Event], None] | None = None) -> Job:
-    return Job(WORK, user, emit or (lambda event: None))
+    return Job(WORK, user, "", emit or (lambda event: None))
 
 
 def refusal(scheduler: Scheduler, user: str = "") -> RequestError:
@@ -143,8 +143,8 @@ def test_a_client_that_left_is_told_nothing() -> None:
     job.withdraw()
     job.give_up()
     assert told == []
-    job.emit(Piece("x"))
-    assert told == [Piece("x")]
+    job.emit(Piece(0, "x"))
+    assert told == [Piece(0, "x")]
 
 
 def test_at_a_stop_the_client_is_told_while_the_decoder_is_still_in_its_step() -> None:
