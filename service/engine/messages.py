@@ -119,9 +119,7 @@ def _part(part: object, where: str) -> str:
 
 def _tool_calls(message: Mapping[str, Any], where: str) -> tuple[ToolCall, ...]:
     where += ".tool_calls"
-    calls = message.get("tool_calls") or []
-    if not isinstance(calls, list):
-        raise wanted(where, "a list of calls")
+    calls = typed(message, "tool_calls", list, "a list of calls", where) or []
     return tuple(_tool_call(call, f"{where}[{index}]") for index, call in enumerate(calls))
 
 
@@ -143,7 +141,7 @@ def read_tools(fields: Mapping[str, Any]) -> ToolUse:
     if len(listed) > MAX_TOOLS:
         raise wanted("tools", f"a list of at most {MAX_TOOLS} tools")
     tools = tuple(_tool(tool, f"tools[{index}]") for index, tool in enumerate(listed))
-    choice = fields.get("tool_choice") or "auto"
+    choice = "auto" if fields.get("tool_choice") is None else fields["tool_choice"]
     if choice not in ("auto", "none") and not tools:
         raise invalid("tool_choice: only with tools", "tool_choice")
     if choice in ("auto", "none"):

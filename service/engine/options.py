@@ -159,7 +159,9 @@ def _stop(value: object) -> tuple[str, ...]:
 
 def _response_format(fields: Mapping[str, Any]) -> GrammarSpec | None:
     """https://platform.openai.com/docs/guides/structured-outputs."""
-    wish = typed(fields, "response_format", dict, "an object with a type") or {"type": "text"}
+    wish = typed(fields, "response_format", dict, "an object with a type")
+    if wish is None:
+        return None
     kind = wish.get("type")
     if kind == "json_schema":
         return GrammarSpec("json_schema", _schema(wish))
