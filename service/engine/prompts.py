@@ -64,7 +64,7 @@ class Prompts:
             shown = self._render([{"role": "user", "content": ""}], [{"type": "function", "function": function}], {})
         except RequestError:
             return False
-        return name in shown and OPENING in shown
+        return name in shown and OPENING in shown and '"arguments"' in shown
 
     def encode(self, request: ChatRequest | CompletionRequest) -> list[int]:
         """Turn a request into tokens. Raises: RequestError where this model cannot take it."""
