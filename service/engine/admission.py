@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
-from service.engine.errors import RequestError, unavailable
+from service.engine.errors import RequestError
 from service.engine.jobs import Ended, Event, Failed, Finished, Job, Piece, Started, Timings, Usage, Work
 from service.engine.scheduler import Scheduler
 
@@ -35,9 +35,9 @@ class Inbox:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._events.put_nowait, item)
 
-    async def get(self, timeout_s: float | None) -> Event:
-        """Raises: RequestError when the job failed, asyncio.TimeoutError."""
-        item = await asyncio.wait_for(self._events.get(), timeout_s)
+    async def get(self) -> Event:
+        """Raises: RequestError when the job failed."""
+        item = await self._events.get()
         if isinstance(item, Failed):
             raise item.error
         return item
@@ -74,14 +74,8 @@ class Admission:
         yield _sum(results)
 
     async def _events_of_job(self) -> AsyncIterator[Event]:
-        deadline: float | None = _now() + self._timeout_s
         while True:
-            try:
-                item = await self._inbox.get(deadline and max(0.0, deadline - _now()))
-            except asyncio.TimeoutError:
-                raise self._late() from None
-            if isinstance(item, Started):
-                deadline = None
+            item = await self._inbox.get()
             yield item
             if isinstance(item, Finished):
                 return
@@ -93,22 +87,14 @@ class Admission:
 
     async def _submit_next(self, work: Work) -> Job:
         """Wait for a place. Raises: RequestError when none becomes free in time."""
-        deadline = _now() + self._timeout_s
-        while _now() < deadline:
+        began = asyncio.get_running_loop().time()
+        while True:
             try:
                 return self._submit(work)
             except RequestError as error:
-                if error.status != 429:
+                if error.status != 429 or asyncio.get_running_loop().time() - began >= self._timeout_s:
                     raise
             await asyncio.sleep(RETRY_S)
-        raise self._late()
-
-    def _late(self) -> RequestError:
-        return unavailable(f"the request has waited {self._timeout_s} s in the queue", "queue_timeout")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _sum(results: Sequence[Finished]) -> Finished:

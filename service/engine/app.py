@@ -23,7 +23,7 @@ from service.engine.metrics import render
 from service.engine.protocol import ChatRequest, CompletionRequest, parse_chat, parse_completion
 from service.engine.replies import Reply
 from service.engine.scheduler import Scheduler
-from service.engine.transcript import Transcript
+from service.engine.choices import Choices
 from service.engine.worker import Worker
 
 # The web bounds what users send; JSON may spell a character in six bytes where they sent one.
@@ -102,7 +102,7 @@ class Api:
         )
         answer = Answer(admission.events(), admission.withdraw)
         deliver = answer.stream if options.stream else answer.whole
-        return await deliver(request, reply, Transcript(len(works) * options.n, tool_use))
+        return await deliver(request, reply, Choices(len(works) * options.n, tool_use))
 
     def _require_model(self, name: str) -> None:
         if name not in (self._name, "default"):

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from service.engine.errors import RequestError
 from service.engine.jobs import Ended, Event, Finished, Started, Waiting
 from service.engine.replies import Reply, comment, event
-from service.engine.transcript import Transcript
+from service.engine.choices import Choices
 
 # nginx's status for a client that went away: nobody reads it.
 CLIENT_GONE = 499
@@ -29,14 +29,14 @@ class Answer:
         self._events = events
         self._withdraw = withdraw
 
-    async def whole(self, request: Request, reply: Reply, transcript: Transcript) -> Response:
-        return await self._while_connected(request, self._collect(reply, transcript))
+    async def whole(self, request: Request, reply: Reply, choices: Choices) -> Response:
+        return await self._while_connected(request, self._collect(reply, choices))
 
-    async def stream(self, request: Request, reply: Reply, transcript: Transcript) -> Response:
+    async def stream(self, request: Request, reply: Reply, choices: Choices) -> Response:
         async def begin() -> Response:
             # What fails before this fails with a status.
             first = await anext(self._events)
-            return EventStream(self._lines(first, Frames(reply, transcript)), self._withdraw)
+            return EventStream(self._lines(first, Frames(reply, choices)), self._withdraw)
 
         return await self._while_connected(request, begin())
 
@@ -54,11 +54,11 @@ class Answer:
                 self._withdraw()
         return response
 
-    async def _collect(self, reply: Reply, transcript: Transcript) -> Response:
+    async def _collect(self, reply: Reply, choices: Choices) -> Response:
         async for item in self._events:
             if isinstance(item, Finished):
-                return JSONResponse(reply.whole(transcript.choices, item))
-            for _ in transcript.note(item):
+                return JSONResponse(reply.whole(choices.all, item))
+            for _ in choices.note(item):
                 pass
         raise AssertionError("events end with Finished or an error")
 
@@ -80,23 +80,23 @@ class Answer:
 class Frames:
     """The events of one stream as they go over the wire."""
 
-    def __init__(self, reply: Reply, transcript: Transcript) -> None:
+    def __init__(self, reply: Reply, choices: Choices) -> None:
         self._reply = reply
-        self._transcript = transcript
+        self._choices = choices
         self._held: dict[str, Any] = {}
 
     def of(self, item: Event) -> Iterator[bytes]:
         if isinstance(item, Waiting):
             yield comment("waiting", {"position": item.position, "wait_s": round(item.wait_s)})
         elif isinstance(item, Started):
-            yield from map(event, self._reply.opening(self._transcript.choices))
+            yield from map(event, self._reply.opening(self._choices.all))
         elif isinstance(item, Finished):
             yield from map(event, self._reply.closing(self._held, item))
         else:
             yield from map(event, self._chunks(item))
 
     def _chunks(self, item: Event) -> Iterator[dict[str, Any]]:
-        for choice, part in self._transcript.note(item):
+        for choice, part in self._choices.note(item):
             chunk = self._reply.part(choice, part)
             if isinstance(part, Ended):
                 # The last end is told together with what only Finished knows, which follows at once.

@@ -57,24 +57,10 @@ class ToolUse:
     @property
     def grammar(self) -> GrammarSpec | None:
         """What follows a forced call's opening tag."""
-        if not self.is_forced:
-            return None
-        calls = [_call_schema(tool) for tool in self.tools]
-        schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
-        return GrammarSpec("json_schema", schema_text(schema, "tools"))
+        return GrammarSpec.of_tools({tool.name: tool.parameters for tool in self.tools}) if self.is_forced else None
 
 
 NO_TOOLS = ToolUse()
-
-
-def _call_schema(tool: Tool) -> dict[str, Any]:
-    properties = {"name": {"const": tool.name}, "arguments": tool.parameters}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }
 
 
 def read_messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:

@@ -40,6 +40,10 @@ class Prompts:
         self._system = [Message("system", system_prompt)] if system_prompt else []
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    @property
     def stop_tokens(self) -> frozenset[int]:
         """The token that ends a turn, where the tokenizer names one."""
         identity = self._template.eos_token_id

@@ -13,7 +13,7 @@ from typing import Any
 from service.engine.jobs import Ended, Finished, Timings, Usage
 from service.engine.logprobs import chat_logprobs, plain_logprobs
 from service.engine.messages import ToolCall
-from service.engine.transcript import Choice, NumberedCall, Part
+from service.engine.choices import Choice, NumberedCall, Part
 
 
 @dataclass(frozen=True)

@@ -295,7 +295,7 @@ def test_a_forced_call_has_to_be_one_of_the_tools_with_its_parameters() -> None:
     one = parse_chat(chat(tools=tools, tool_choice=named("look_up"))).options.grammar
     both = parse_chat(chat(tools=tools, tool_choice="required")).options.grammar
     assert one and both
-    (first, second), single = json.loads(both.text)["anyOf"], json.loads(one.text)
+    (first, second), (single,) = (json.loads(grammar.text)["anyOf"] for grammar in (both, one))
     assert single == first
     assert single["properties"] == {"name": {"const": "look_up"}, "arguments": tool()["function"]["parameters"]}
     assert single["required"] == ["name", "arguments"]

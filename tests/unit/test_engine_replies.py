@@ -9,7 +9,7 @@ from service.engine.delivery import Frames
 from service.engine.jobs import Ended, Event, Finished, Piece, Started, Timings, TokenLogprob, Usage, Waiting
 from service.engine.messages import NO_TOOLS, Tool, ToolUse
 from service.engine.replies import Reply, event
-from service.engine.transcript import Transcript
+from service.engine.choices import Choices
 
 FINISHED = Finished(Usage(3, 4, 2), Timings(2, 1, 0.5, 4, 2.0))
 USAGE = {
@@ -38,15 +38,15 @@ def reply(is_chat: bool = True, include_usage: bool = False, has_tools: bool = F
 
 
 def whole(shape: Reply, events: list[Event], count: int = 1, tools: ToolUse = NO_TOOLS) -> dict[str, Any]:
-    transcript = Transcript(count, tools)
+    choices = Choices(count, tools)
     for item in events:
-        list(transcript.note(item))
-    return shape.whole(transcript.choices, FINISHED)
+        list(choices.note(item))
+    return shape.whole(choices.all, FINISHED)
 
 
 def streamed(shape: Reply, events: list[Event], count: int = 1, tools: ToolUse = NO_TOOLS) -> list[Any]:
     """The chunks of a stream; a comment stays the text that it is."""
-    frames = Frames(shape, Transcript(count, tools))
+    frames = Frames(shape, Choices(count, tools))
     lines = [line.decode() for item in [*events, FINISHED] for line in frames.of(item)]
     return [json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else line for line in lines]
 

@@ -37,23 +37,23 @@ class NumberedCall:
 Part = str | NumberedCall | Ended
 
 
-class Transcript:
+class Choices:
     """The answers to one request."""
 
     def __init__(self, count: int, tool_use: ToolUse | None = None) -> None:
-        self.choices = [Choice(index) for index in range(count)]
+        self.all = [Choice(index) for index in range(count)]
         names = [tool.name for tool in tool_use.tools] if tool_use else []
         is_open = bool(tool_use and tool_use.is_forced)
-        self._finders = [CallFinder(names, is_open) for _ in self.choices] if names else []
+        self._finders = [CallFinder(names, is_open) for _ in self.all] if names else []
 
     def note(self, item: Event) -> Iterator[tuple[Choice, Part]]:
         """Take an event in; yield what it brings of which answer."""
         if isinstance(item, Piece):
-            choice = self.choices[item.index]
+            choice = self.all[item.index]
             choice.logprobs += item.logprobs
             yield from self._parts(choice, self._finders[item.index].push(item.text) if self._finders else [item.text])
         elif isinstance(item, Ended):
-            choice = self.choices[item.index]
+            choice = self.all[item.index]
             if self._finders:
                 yield from self._parts(choice, self._finders[item.index].flush())
             choice.reason = "tool_calls" if choice.calls and item.reason == "stop" else item.reason
