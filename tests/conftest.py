@@ -11,7 +11,7 @@ import pytest
 
 pytest.register_assert_rewrite("lifecycle", "servers")
 
-KINDS = ("unit", "integration", "e2e", "browser")  # in the order in which they run
+KINDS = ("unit", "integration", "conformance", "e2e", "browser")  # in the order in which they run
 NEEDS = {
     "e2e": ("debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "strace"),
     "browser": ("chromium",),

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from service.engine.choices import Choices
 from service.engine.delivery import Frames
 from service.engine.jobs import Ended, Event, Finished, Piece, Started, Timings, TokenLogprob, Usage, Waiting
 from service.engine.messages import NO_TOOLS, Tool, ToolUse
 from service.engine.replies import Reply, event
-from service.engine.choices import Choices
 
 FINISHED = Finished(Usage(3, 4, 2), Timings(2, 1, 0.5, 4, 2.0))
 USAGE = {
