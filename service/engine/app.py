@@ -17,13 +17,13 @@ from starlette.routing import Route
 
 from service.config import Config
 from service.engine.admission import Admission, Client
+from service.engine.choices import Choices
 from service.engine.delivery import CLIENT_GONE, Answer
 from service.engine.errors import RequestError, unavailable
 from service.engine.metrics import render
 from service.engine.protocol import ChatRequest, CompletionRequest, parse_chat, parse_completion
 from service.engine.replies import Reply
 from service.engine.scheduler import Scheduler
-from service.engine.choices import Choices
 from service.engine.worker import Worker
 
 # The web bounds what users send; JSON may spell a character in six bytes where they sent one.

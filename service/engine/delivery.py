@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from service.engine.choices import Choices
 from service.engine.errors import RequestError
 from service.engine.jobs import Ended, Event, Finished, Started, Waiting
 from service.engine.replies import Reply, comment, event
-from service.engine.choices import Choices
 
 # nginx's status for a client that went away: nobody reads it.
 CLIENT_GONE = 499

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.engine.choices import Choice, NumberedCall, Part
 from service.engine.jobs import Ended, Finished, Timings, Usage
 from service.engine.logprobs import chat_logprobs, plain_logprobs
 from service.engine.messages import ToolCall
-from service.engine.choices import Choice, NumberedCall, Part
 
 
 @dataclass(frozen=True)
