@@ -40,11 +40,11 @@ class Target:
     model: str
     socket: str | None = None
 
-    def client(self, **options: Any) -> httpx.Client:
+    def client(self, **headers: str) -> httpx.Client:
         """A client with connections of its own."""
         transport = httpx.HTTPTransport(uds=self.socket) if self.socket else httpx.HTTPTransport()
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return httpx.Client(transport=transport, base_url=self.root, headers=headers, timeout=120, **options)
+        key = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        return httpx.Client(transport=transport, base_url=self.root, headers=headers | key, timeout=120)
 
     def get(self, path: str) -> httpx.Response:
         with self.client() as client:

@@ -1,6 +1,11 @@
-"""One request on its way through the engine: the `Work` to decode, and the events its client hears of it."""
+"""One request on its way through the engine: the `Work` to decode, and the events its client hears of it.
+
+They are told in this order: `Waiting` while queued, `Started`, for each choice its `Piece`s and its `Ended`, and at
+last `Finished`; or `Failed` at any point.
+"""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +16,7 @@ from service.engine.sampling import Sampling
 
 @dataclass(frozen=True)
 class Waiting:
-    """The job's place in the queue, from 1 on, and how long it may take until it starts."""
+    """The job is in the queue: as number `position`, 1 being the next, for another `wait_s` or so."""
 
     position: int
     wait_s: float
@@ -24,17 +29,20 @@ class Started:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A token, how likely it was, and which others were; `raw` are its bytes."""
+    """A token and the natural logarithm of its chance; `top` are the likeliest in its place, where they were asked for.
+
+    `raw` are the token's bytes: it may be a part of a character.
+    """
 
     text: str
     logprob: float
     raw: bytes
-    top: tuple["TokenLogprob", ...] = ()
+    top: "tuple[TokenLogprob, ...]" = ()
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of one of the answers."""
+    """A piece of the choice `index`, and what is known of its tokens where that was asked for."""
 
     index: int
     text: str
@@ -43,7 +51,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Ended:
-    """One of the answers is whole: `reason` is OpenAI's finish_reason."""
+    """The choice `index` is whole: `reason` is OpenAI's finish_reason."""
 
     index: int
     reason: str
@@ -51,6 +59,8 @@ class Ended:
 
 @dataclass(frozen=True)
 class Usage:
+    """Tokens of the prompt (once, whatever the choices), of all choices, and of the prompt found in a cache."""
+
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
@@ -58,7 +68,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Timings:
-    """What the work took: tokens found in the cache, tokens read, and tokens written."""
+    """What took how long, in llama-server's terms: reading the prompt's new tokens, and writing the answer's."""
 
     cached_tokens: int
     prompt_tokens_processed: int
@@ -69,7 +79,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class Finished:
-    """All answers are whole."""
+    """Every choice is whole."""
 
     usage: Usage
     timings: Timings
@@ -77,7 +87,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """There will be no more of these answers."""
+    """There will be no more of this answer."""
 
     error: RequestError
 
@@ -87,7 +97,7 @@ Event = Waiting | Started | Piece | Ended | Finished | Failed
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be decoded: `choices` answers to one prompt."""
+    """What is to be decoded: `choices` answers to one prompt, each of at most `max_tokens`."""
 
     prompt: tuple[int, ...]
     sampling: Sampling
@@ -98,28 +108,47 @@ class Work:
 
 
 class Job:
-    """One request on its way: `emit` is called with its events, from the decoder's thread."""
+    """One request on its way: `emit` is called with its events, mostly from the decoder's thread.
+
+    `user` and `conversation` are whose it is, "" where the request does not say.
+    """
 
     def __init__(self, work: Work, user: str, conversation: str, emit: Callable[[Event], None]) -> None:
         self.work = work
         self.user = user
         self.conversation = conversation
-        self.emit = emit
+        self.arrived_s = time.monotonic()
+        self.withdrawn_s = 0.0
+        self._emit = emit
+        self._telling = threading.Lock()
+        self._is_over = False
         self._is_withdrawn = threading.Event()
         self._error: RequestError | None = None
 
+    def emit(self, event: Event) -> None:
+        """Tell the client, unless it was told the end already."""
+        with self._telling:
+            if not self._is_over:
+                self._is_over = isinstance(event, Finished | Failed)
+                self._emit(event)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        return self._is_withdrawn.is_set()
+
     def withdraw(self, error: RequestError | None = None) -> None:
         """End the work before its next step; `error` tells a client who is still there why."""
-        self._error = error
-        self._is_withdrawn.set()
+        if not self.is_withdrawn:
+            self._error = error
+            self.withdrawn_s = time.monotonic()
+            self._is_withdrawn.set()
 
     def check(self) -> None:
         """Raises: Cancelled when the work is to end."""
-        if self._is_withdrawn.is_set():
+        if self.is_withdrawn:
             raise Cancelled
 
     def give_up(self) -> None:
-        """Tell the client, once, why the work ended, if it was not the client who ended it."""
-        error, self._error = self._error, None
-        if error:
-            self.emit(Failed(error))
+        """Tell the client why the work ended, if it was not the client who ended it."""
+        if self._error:
+            self.emit(Failed(self._error))

@@ -54,7 +54,7 @@ def test_a_method_that_is_not_meant_is_405(target: Target, method: str) -> None:
 
 
 def test_no_other_page_may_read_an_answer(target: Target) -> None:
-    with target.client(headers={"Origin": "http://elsewhere.example"}) as client:
+    with target.client(Origin="http://elsewhere.example") as client:
         answered = client.post(CHAT, json=target.body(max_tokens=1))
         asked = client.options(CHAT, headers={"Access-Control-Request-Method": "POST"})
     for response in (answered, asked):
