@@ -8,6 +8,7 @@ writes the table.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import conformance_servers as servers
@@ -46,13 +47,24 @@ def web(engine: EngineProcess, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
+def given(pytestconfig: pytest.Config) -> Target:
+    root = pytestconfig.getoption("base_url").rstrip("/").removesuffix("/v1")
+    nameless = Target("given", root, pytestconfig.getoption("api_key"), "")
+    return replace(nameless, model=nameless.get("/v1/models").json()["data"][0]["id"])
+
+
+@pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest) -> Target:
-    if request.param != "given":
-        process = request.getfixturevalue("engine")
-        return request.getfixturevalue("web") if request.param == "web" else servers.engine_target(process)
-    root = request.config.getoption("base_url").rstrip("/").removesuffix("/v1")
-    given = Target("given", root, request.config.getoption("api_key"), "")
-    return Target("given", root, given.key, given.get("/v1/models").json()["data"][0]["id"])
+    """Each server in turn."""
+    if request.param == "engine":
+        return servers.engine_target(request.getfixturevalue("engine"))
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def networked(request: pytest.FixtureRequest) -> Target:
+    """The one server that has an address on the network."""
+    return request.getfixturevalue("given" if request.config.getoption("base_url", None) else "web")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -64,19 +76,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Print the table where it was asked for, or where another server was tried."""
     file, is_given = config.getoption("table", None), config.getoption("base_url", None)
     if file or is_given:
-        table = render(_results)
+        table = render(_results, "given" if is_given else "web")
         terminalreporter.write_line(f"\n{table}")
         if file:
             file.write_text(table)
 
 
-def render(results: list[tuple[str, str]]) -> str:
-    """Write the table: a line for each scenario, a column for each server."""
+def render(results: list[tuple[str, str]], networked: str) -> str:
+    """Write the table: a line for each scenario, a column for each server. Where no server is named, it is `networked`."""
     rows: dict[str, dict[str, str]] = {}
     for node, outcome in results:
         name, _, rest = node.removeprefix("test_").partition("[")
         parts = rest.removesuffix("]").split("-")
-        (server,) = (part for part in parts if part in GIVEN + OURS)
+        server = next((part for part in parts if part in GIVEN + OURS), networked)
         cases = [part for part in parts if part != server]
         scenario = name.replace("_", " ") + (f" ({'-'.join(cases)})" if cases else "")
         rows.setdefault(scenario, {})[server] = outcome
