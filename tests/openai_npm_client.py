@@ -1,4 +1,4 @@
-"""The JavaScript client from npm, at the versions of its lock: installed once below ~/.cache/ferry, then run on a server."""
+"""The JavaScript client from npm, as its lock has it: installed once below ~/.cache/ferry, then run on a server."""
 
 from __future__ import annotations
 

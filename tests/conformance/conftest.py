@@ -83,7 +83,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def render(results: list[tuple[str, str]], networked: str) -> str:
-    """Write the table: a line for each scenario, a column for each server. Where no server is named, it is `networked`."""
+    """Write the table: a line for each scenario, a column for each server; where none is named, it is `networked`."""
     rows: dict[str, dict[str, str]] = {}
     for node, outcome in results:
         name, _, rest = node.removeprefix("test_").partition("[")

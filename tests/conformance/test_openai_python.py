@@ -52,11 +52,12 @@ def test_python_client_streams_with_usage(target: Target, client: openai.OpenAI)
 
 
 def test_python_client_puts_a_stream_together_by_itself(target: Target, client: openai.OpenAI) -> None:
-    with client.chat.completions.stream(model=target.model, messages=MESSAGES, max_tokens=8, logprobs=True) as stream:
+    asked: dict[str, Any] = {"model": target.model, "messages": MESSAGES, "response_format": City, "logprobs": True}
+    with client.chat.completions.stream(**asked, **SOON) as stream:
         kinds = {event.type for event in stream}
         completion = stream.get_final_completion()
     assert {"chunk", "content.delta", "content.done", "logprobs.content.done"} <= kinds
-    assert completion.choices[0].message.content and completion.choices[0].finish_reason == "length"
+    assert isinstance(completion.choices[0].message.parsed, City)
 
 
 def test_python_client_reads_logprobs(target: Target, client: openai.OpenAI) -> None:
