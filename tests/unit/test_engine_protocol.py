@@ -7,7 +7,7 @@ import pytest
 
 from service.engine.errors import RequestError
 from service.engine.grammar import GrammarSpec
-from service.engine.protocol import Message, Options, ToolCall, parse_chat, parse_completion
+from service.engine.protocol import Message, Options, ToolCall, parse_chat
 from service.engine.sampling import Sampling
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -305,45 +305,6 @@ def test_a_forced_call_has_to_be_one_of_the_tools_with_its_parameters() -> None:
 def test_switches_of_the_template_are_handed_on() -> None:
     request = parse_chat(chat(chat_template_kwargs={"enable_thinking": False}))
     assert request.template_flags == (("enable_thinking", False),)
-
-
-def completion(prompt: object, **fields: Any) -> bytes:
-    return json.dumps({"prompt": prompt, **fields}).encode()
-
-
-@pytest.mark.parametrize(
-    ("prompt", "prompts"),
-    [
-        ("once", ["once"]),
-        (["once"], ["once"]),
-        (["once", "twice"], ["once", "twice"]),
-        ([5, 6], [(5, 6)]),
-        ([[5, 6], [7]], [(5, 6), (7,)]),
-    ],
-)
-def test_a_completion_takes_texts_and_tokens(prompt: object, prompts: list[object]) -> None:
-    assert [request.prompt for request in parse_completion(completion(prompt))] == prompts
-
-
-@pytest.mark.parametrize("prompt", ["", None, [], [""], [[]], 5, [1.5], [True], ["a", 1], [[1], ["a"]], ["a"] * 17])
-def test_a_prompt_that_is_none_is_named(prompt: object) -> None:
-    with pytest.raises(RequestError) as caught:
-        parse_completion(completion(prompt))
-    assert caught.value.param == "prompt"
-
-
-def test_a_completions_logprobs_are_a_number() -> None:
-    assert [parse_completion(completion("x", logprobs=n))[0].options.top_logprobs for n in (None, 0, 5)] == [None, 0, 5]
-    for wrong in (True, 6, -1, "2"):
-        with pytest.raises(RequestError) as caught:
-            parse_completion(completion("x", logprobs=wrong))
-        assert caught.value.param == "logprobs"
-
-
-def test_a_completion_has_no_tools() -> None:
-    with pytest.raises(RequestError) as caught:
-        parse_completion(completion("x", tools=[tool()]))
-    assert caught.value.param == "tools"
 
 
 def test_a_silent_request_is_greedy_unless_the_makers_sample() -> None:
