@@ -162,12 +162,13 @@ def test_a_body_beyond_all_measure_is_refused(engine: EngineProcess) -> None:
 def test_a_stream_that_waits_begins_at_once_and_tells_its_place(engine: EngineProcess) -> None:
     long = chat(QUESTION, stream=True, logit_bias={"0": -100, "2": -100})
     with engine.client() as first, first.stream("POST", "/v1/chat/completions", json=long) as running:
-        assert next(running.iter_lines())
+        answer = running.iter_lines()
+        assert next(answer).startswith("data: ")
         short = chat(QUESTION, stream=True, max_tokens=2)
         with engine.client() as second, second.stream("POST", "/v1/chat/completions", json=short) as waiting:
             lines = waiting.iter_lines()
             comment = next(lines)
-            running.close()
+            answer.close()
             *_, mark = events(lines)
     assert comment.startswith(": waiting ")
     place = json.loads(comment.removeprefix(": waiting "))
