@@ -11,11 +11,12 @@ import pytest
 
 pytest.register_assert_rewrite("lifecycle", "servers")
 
-KINDS = ("unit", "integration", "e2e", "browser")  # in the order in which they run
+KINDS = ("unit", "integration", "conformance", "e2e", "browser")  # in the order in which they run
 NEEDS = {
     "e2e": ("debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "strace"),
     "browser": ("chromium",),
     "nginx": ("nginx", "openssl"),
+    "npm": ("node", "npm"),
 }
 SEARCHED = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # where a plain user's PATH does not lead
 Report = pytest.TestReport | pytest.CollectReport
@@ -26,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: boots a container; needs root")
     config.addinivalue_line("markers", "browser: drives a real Chromium")
     config.addinivalue_line("markers", "nginx: runs a real nginx")
+    config.addinivalue_line("markers", "npm: runs JavaScript clients from npm")
     for number in (signal.SIGINT, signal.SIGHUP):
         # Who runs in the background, or under nohup, ignores them, and every program under test would inherit that.
         if signal.getsignal(number) is signal.SIG_IGN:

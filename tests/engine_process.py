@@ -126,9 +126,9 @@ def chat(text: str, **options: Any) -> dict[str, Any]:
 
 
 def events(lines: Sequence[str] | Iterator[str]) -> Iterator[Any]:
-    """Read server-sent events: JSON objects, and the end mark as it is."""
+    """Read server-sent events: JSON objects, and the end mark as it is. Comments are passed over."""
     for line in lines:
-        if line:
+        if line and not line.startswith(":"):
             assert line.startswith("data: "), line
             data = line.removeprefix("data: ")
             yield data if data == "[DONE]" else json.loads(data)

@@ -7,6 +7,7 @@ missing=
 for package in chromium debootstrap faketime fonts-dejavu-core nginx-light openssh-client openssl strace systemd-container util-linux; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
+command -v npm >/dev/null || missing="$missing nodejs npm"
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null; then
     echo "note: no apt-get here: tests in containers and in a browser run only where debootstrap, systemd-nspawn and chromium are" >&2

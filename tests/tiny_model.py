@@ -12,17 +12,32 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+# The same with tools, told in Hermes' form as Qwen's own templates tell it.
+CHATML_WITH_TOOLS = (
+    "{% if tools %}{{ '<|im_start|>system\\nYou may call these functions:\\n' }}"
+    "{% for tool in tools %}{{ tool | tojson + '\\n' }}{% endfor %}"
+    '{{ \'Call them so: <tool_call>{"name": name, "arguments": object}</tool_call><|im_end|>\\n\' }}{% endif %}'
+    "{% for message in messages %}{{ '<|im_start|>' }}"
+    "{% if message.role == 'tool' %}{{ 'user\\n<tool_response>' + message.content + '</tool_response>' }}"
+    "{% else %}{{ message.role + '\\n' + message.content }}{% for call in message.tool_calls %}"
+    '{{ \'<tool_call>{"name": "\' + call.function.name + \'", "arguments": \' + call.function.arguments | tojson }}'
+    "{{ '}</tool_call>' }}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+    "{% if enable_thinking is defined and not enable_thinking %}{{ '<think></think>' }}{% endif %}{% endif %}"
+)
+CALL_TOKENS = ["<tool_call>", "</tool_call>", "<think>", "</think>"]
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def make(folder: Path) -> Path:
-    """Write the model into `folder`, which is returned."""
-    command = [sys.executable, __file__, str(folder)]
+def make(folder: Path, has_tools: bool = False) -> Path:
+    """Write the model into `folder`, which is returned; with tools, its template and its tokens know them."""
+    command = [sys.executable, __file__, str(folder), *(["tools"] if has_tools else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
@@ -74,7 +89,7 @@ def write_large(folder: Path, sizes: list[int]) -> Path:
     return folder
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, has_tools: bool = False) -> None:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -83,10 +98,13 @@ def write(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet)
+    named = SPECIAL + CALL_TOKENS * has_tools
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=named, initial_alphabet=alphabet)
     tokenizer.train_from_iterator(["the capital of France is Paris"] * 4, trainer)
+    if has_tools:
+        tokenizer = Tokenizer.from_str(json.dumps(with_plain_tokens(json.loads(tokenizer.to_str()))))
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    fast.chat_template = CHATML
+    fast.chat_template = CHATML_WITH_TOOLS if has_tools else CHATML
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(fast),
@@ -110,5 +128,11 @@ def write(folder: Path) -> None:
     (folder / "assets" / "figure.txt").write_text("a file in a folder\n")
 
 
+def with_plain_tokens(fields: dict[str, Any]) -> dict[str, Any]:
+    """Let a call's tokens be shown when they are decoded, as Qwen's tokenizers do."""
+    added = [token | {"special": token["content"] not in CALL_TOKENS} for token in fields["added_tokens"]]
+    return fields | {"added_tokens": added}
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write(Path(sys.argv[1]), has_tools=sys.argv[2:] == ["tools"])

@@ -51,9 +51,9 @@ class Answerer:
     def prepare(self, request: ChatRequest | CompletionRequest) -> Work:
         """Turn a request into tokens and settings.
 
-        Raises: RequestError when the prompt does not leave room for an answer.
+        Raises: RequestError when the prompt does not leave room for an answer, or its form cannot be kept to.
         """
-        prompt = self._encode(request)
+        prompt = self._prompts.encode(request)
         room = self.context_tokens - len(prompt)
         if room < 1:
             raise invalid(
@@ -63,12 +63,11 @@ class Answerer:
             )
         options = request.options
         limit = min(room, self._settings.max_new_tokens, options.max_tokens or room)
-        return Work(tuple(prompt), Sampling.of(options, self._model.defaults), limit, options.stop)
-
-    def _encode(self, request: ChatRequest | CompletionRequest) -> list[int]:
-        if isinstance(request, ChatRequest):
-            return self._prompts.encode_chat(request.messages)
-        return self._prompts.encode_text(request.prompt)
+        if options.grammar:
+            # Compiled once, and kept: what cannot be kept to is refused before anything is queued.
+            self._grammars.start(options.grammar)
+        sampling = Sampling.of(options, self._model.defaults)
+        return Work(tuple(prompt), sampling, limit, options.stop, options.n, options.grammar)
 
     def open_slot(self, turn: Turn) -> tuple[Chooser, Transcript]:
         """Make what chooses and what tells the tokens of one choice."""

@@ -4,7 +4,9 @@ A request is parsed, tokenised and admitted here; how its answer reaches the cli
 """
 
 import asyncio
+import hashlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,9 +16,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from service.config import Config
-from service.engine.delivery import CLIENT_GONE, Answer, Inbox
+from service.engine.admission import Admission, Client
+from service.engine.choices import Choices
+from service.engine.delivery import CLIENT_GONE, Answer
 from service.engine.errors import RequestError, unavailable
-from service.engine.jobs import Job
 from service.engine.metrics import render
 from service.engine.protocol import ChatRequest, CompletionRequest, parse_chat, parse_completion
 from service.engine.replies import Reply
@@ -36,6 +39,8 @@ class Api:
         self._scheduler = scheduler
         self._worker = worker
         self._created = int(time.time())
+        # What the same seed gives the same text under: the model and its precision.
+        self._fingerprint = f"fp_{hashlib.sha256(f'{name} {config.engine.precision}'.encode()).hexdigest()[:12]}"
 
     async def health(self, _: Request) -> Response:
         if self._worker.failure:
@@ -58,10 +63,14 @@ class Api:
         return JSONResponse(self._describe())
 
     def _describe(self) -> dict[str, Any]:
-        return {"id": self._name, "object": "model", "created": self._created, "owned_by": "ferry"}
+        """OpenAI's fields, and the size of the context as vLLM (max_model_len) and llama-server (meta) tell it."""
+        answerer = self._worker.answerer
+        size = answerer.context_tokens if answerer else self._config.engine.context_tokens
+        head = {"id": self._name, "object": "model", "created": self._created, "owned_by": "ferry"}
+        return {**head, "context_length": size, "max_model_len": size, "meta": {"n_ctx": size}}
 
     async def chat(self, request: Request) -> Response:
-        return await self._answer(request, parse_chat(await self._read(request)))
+        return await self._answer(request, [parse_chat(await self._read(request))])
 
     async def completion(self, request: Request) -> Response:
         return await self._answer(request, parse_completion(await self._read(request)))
@@ -75,20 +84,25 @@ class Api:
                 raise RequestError(413, f"the body is larger than {limit} bytes", "body_too_large")
         return bytes(body)
 
-    async def _answer(self, request: Request, parsed: ChatRequest | CompletionRequest) -> Response:
-        self._require_model(parsed.model)
+    async def _answer(self, request: Request, parsed: Sequence[ChatRequest | CompletionRequest]) -> Response:
+        first, options = parsed[0], parsed[0].options
+        self._require_model(first.model)
         if self._worker.answerer is None:
             raise unavailable("the model is being loaded", "loading")
-        work = await asyncio.to_thread(self._worker.answerer.prepare, parsed)
-        reply = Reply(self._name, isinstance(parsed, ChatRequest), parsed.options.include_usage)
-        inbox = Inbox()
-        user, conversation = (request.headers.get(f"x-ferry-{name}", "") for name in ("user", "conversation"))
-        job = Job(work, user, conversation, inbox.put)
-        self._scheduler.submit(job)
-        answer = Answer(inbox, lambda: self._scheduler.withdraw(job), self._config.queue.timeout_s)
-        if parsed.options.stream:
-            return await answer.stream(request, reply)
-        return await answer.whole(request, reply)
+        works = [await asyncio.to_thread(self._worker.answerer.prepare, one) for one in parsed]
+        tool_use = first.tool_use if isinstance(first, ChatRequest) else None
+        client = Client(request.headers.get("x-ferry-user", ""), request.headers.get("x-ferry-conversation", ""))
+        admission = Admission(self._scheduler, works, client, self._config.queue.timeout_s)
+        reply = Reply(
+            self._name,
+            isinstance(first, ChatRequest),
+            options.include_usage,
+            bool(tool_use and tool_use.tools),
+            self._fingerprint,
+        )
+        answer = Answer(admission.events(), admission.withdraw)
+        deliver = answer.stream if options.stream else answer.whole
+        return await deliver(request, reply, Choices(len(works) * options.n, tool_use))
 
     def _require_model(self, name: str) -> None:
         if name not in (self._name, "default"):

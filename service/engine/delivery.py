@@ -1,59 +1,42 @@
-"""From a job's events to the client: one body, or OpenAI's server-sent events.
+"""From a request's events to the client: one body, or OpenAI's server-sent events.
 
 Everything that can fail with a status does so before the first byte. A client that goes away is noticed wherever its
-request stands, waiting, starting or streaming, and frees the engine.
+request stands, waiting, starting or streaming, and frees the engine. One that waits hears its place in comments:
+they are no events, so that every client passes over them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from service.engine.choices import Choices
 from service.engine.errors import RequestError
-from service.engine.jobs import Ended, Event, Failed, Finished, Piece, Waiting
-from service.engine.replies import Reply, event
+from service.engine.jobs import Ended, Event, Finished, Started, Waiting
+from service.engine.replies import Reply, comment, event
 
 # nginx's status for a client that went away: nobody reads it.
 CLIENT_GONE = 499
 
 
-class Inbox:
-    """Brings a job's events from the decoder's thread into the event loop."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
-
-    def put(self, item: Event) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._events.put_nowait, item)
-
-    async def get(self) -> Event:
-        """Raises: RequestError when the job failed."""
-        item = await self._events.get()
-        if isinstance(item, Failed):
-            raise item.error
-        return item
-
-
 class Answer:
     """One admitted request and the ways to deliver it; `withdraw` frees the engine of it."""
 
-    def __init__(self, inbox: Inbox, withdraw: Callable[[], None], timeout_s: int) -> None:
-        self._inbox = inbox
+    def __init__(self, events: AsyncIterator[Event], withdraw: Callable[[], None]) -> None:
+        self._events = events
         self._withdraw = withdraw
-        self._timeout_s = timeout_s
 
-    async def whole(self, request: Request, reply: Reply) -> Response:
-        return await self._while_connected(request, self._collect(reply))
+    async def whole(self, request: Request, reply: Reply, choices: Choices) -> Response:
+        return await self._while_connected(request, self._collect(reply, choices))
 
-    async def stream(self, request: Request, reply: Reply) -> Response:
+    async def stream(self, request: Request, reply: Reply, choices: Choices) -> Response:
         async def begin() -> Response:
-            await self._wait_for_start()
-            return EventStream(self._events(reply), self._withdraw)
+            # What fails before this fails with a status.
+            first = await anext(self._events)
+            return EventStream(self._lines(first, Frames(reply, choices)), self._withdraw)
 
         return await self._while_connected(request, begin())
 
@@ -71,38 +54,55 @@ class Answer:
                 self._withdraw()
         return response
 
-    async def _wait_for_start(self) -> None:
-        while isinstance(await self._inbox.get(), Waiting):
-            pass
+    async def _collect(self, reply: Reply, choices: Choices) -> Response:
+        async for item in self._events:
+            if isinstance(item, Finished):
+                return JSONResponse(reply.whole(choices.all, item))
+            for _ in choices.note(item):
+                pass
+        raise AssertionError("events end with Finished or an error")
 
-    async def _collect(self, reply: Reply) -> Response:
-        await self._wait_for_start()
-        pieces = []
-        while isinstance(item := await self._inbox.get(), Piece):
-            pieces.append(item.text)
-        assert isinstance(item, Ended)
-        end = await self._inbox.get()
-        assert isinstance(end, Finished)
-        return JSONResponse(reply.whole("".join(pieces), item.reason, end.usage))
-
-    async def _events(self, reply: Reply) -> AsyncIterator[bytes]:
-        """OpenAI's stream: the role, the pieces, the reason, the counts where asked for, and the end mark."""
-        if first := reply.first():
-            yield event(first)
+    async def _lines(self, first: Event, frames: "Frames") -> AsyncIterator[bytes]:
+        """Frame the events as OpenAI's stream, with an end mark after a whole answer."""
         try:
-            while isinstance(item := await self._inbox.get(), Piece):
-                yield event(reply.piece(item.text))
+            for line in frames.of(first):
+                yield line
+            async for item in self._events:
+                for line in frames.of(item):
+                    yield line
         except RequestError as error:
             # Too late for a status. No end mark either: what came is not an answer.
             yield event(error.body)
             return
-        assert isinstance(item, Ended)
-        yield event(reply.last(item.reason))
-        end = await self._inbox.get()
-        assert isinstance(end, Finished)
-        if reply.include_usage:
-            yield event(reply.counts(end.usage))
         yield event("[DONE]")
+
+
+class Frames:
+    """The events of one stream as they go over the wire."""
+
+    def __init__(self, reply: Reply, choices: Choices) -> None:
+        self._reply = reply
+        self._choices = choices
+        self._held: dict[str, Any] = {}
+
+    def of(self, item: Event) -> Iterator[bytes]:
+        if isinstance(item, Waiting):
+            yield comment("waiting", {"position": item.position, "wait_s": round(item.wait_s)})
+        elif isinstance(item, Started):
+            yield from map(event, self._reply.opening(self._choices.all))
+        elif isinstance(item, Finished):
+            yield from map(event, self._reply.closing(self._held, item))
+        else:
+            yield from map(event, self._chunks(item))
+
+    def _chunks(self, item: Event) -> Iterator[dict[str, Any]]:
+        for choice, part in self._choices.note(item):
+            chunk = self._reply.part(choice, part)
+            if isinstance(part, Ended):
+                # The last end is told together with what only Finished knows, which follows at once.
+                self._held, chunk = chunk, self._held
+            if chunk:
+                yield chunk
 
 
 class EventStream(StreamingResponse):

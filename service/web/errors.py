@@ -20,17 +20,20 @@ TYPES = {
 class Refusal(Exception):
     """An answer with an error status, in the shape that OpenAI's clients understand."""
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after: str | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after: str | None = None, param: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.param = param
 
     def body(self) -> dict[str, object]:
         """Return the error object: https://platform.openai.com/docs/guides/error-codes."""
         kind = TYPES.get(self.status, "invalid_request_error")
-        return {"error": {"message": self.message, "type": kind, "param": None, "code": self.code}}
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
 class AdminError(Exception):

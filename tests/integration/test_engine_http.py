@@ -159,6 +159,35 @@ def test_a_body_beyond_all_measure_is_refused(engine: EngineProcess) -> None:
     assert response.status_code == 413
 
 
+def test_a_stream_that_waits_begins_at_once_and_tells_its_place(engine: EngineProcess) -> None:
+    long = chat(QUESTION, stream=True, logit_bias={"0": -100, "2": -100})
+    with engine.client() as first, first.stream("POST", "/v1/chat/completions", json=long) as running:
+        answer = running.iter_lines()
+        assert next(answer).startswith("data: ")
+        short = chat(QUESTION, stream=True, max_tokens=2)
+        with engine.client() as second, second.stream("POST", "/v1/chat/completions", json=short) as waiting:
+            lines = waiting.iter_lines()
+            comment = next(lines)
+            answer.close()
+            *_, mark = events(lines)
+    assert comment.startswith(": waiting ")
+    place = json.loads(comment.removeprefix(": waiting "))
+    assert place["position"] == 1 and place["wait_s"] >= 0
+    assert mark == "[DONE]"
+
+
+def test_the_model_tells_the_size_of_its_context(engine: EngineProcess) -> None:
+    with engine.client() as http:
+        (model,) = http.get("/v1/models").json()["data"]
+    assert (model["context_length"], model["max_model_len"], model["meta"]["n_ctx"]) == (CONTEXT, CONTEXT, CONTEXT)
+
+
+def test_a_model_without_tools_refuses_them(ask: Callable[..., Any]) -> None:
+    tools = [{"type": "function", "function": {"name": "look_up"}}]
+    error = ask(chat(QUESTION, tools=tools)).json()["error"]
+    assert (error["param"], error["message"]) == ("tools", "tools: this model has no tools")
+
+
 def test_metrics_count_what_was_read_and_written(engine: EngineProcess, ask: Callable[..., Any]) -> None:
     before = [engine.counter(name) for name in ("prompt_tokens_total", "generation_tokens_total")]
     usage = ask(chat(QUESTION, max_tokens=7)).json()["usage"]

@@ -149,8 +149,12 @@ def test_one_user_cannot_fill_the_queue(engine: EngineProcess) -> None:
 def test_a_request_that_waits_too_long_is_told_so(tmp_path: Path, model: Path) -> None:
     impatient = EngineProcess(tmp_path, model, "tiny", ENDLESS + "timeout_s = 1\n")
     with running(impatient) as engine, answering(engine), engine.client() as client:
-        late = client.post(CHAT, json=chat(QUESTION, stream=True))
+        late = client.post(CHAT, json=chat(QUESTION))
         assert (late.status_code, late.json()["error"]["code"]) == (503, "queue_timeout")
+        # A stream has begun by then: it told the place.
+        streamed = client.post(CHAT, json=chat(QUESTION, stream=True))
+        *_, last = events(streamed.text.splitlines())
+        assert (streamed.status_code, last["error"]["code"]) == (200, "queue_timeout")
         engine.wait_for_load(running=1, waiting=0)
 
 
