@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
-from tests import kernels
+import kernels
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_S = 120.0

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import kernels
 import tiny_model
 import torch
 from engine_process import EngineProcess, chat, events, running
@@ -11,6 +12,7 @@ from plain_loop import generate
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bundle.demo_model import demo_folder
+from service.config import Engine
 from service.engine.model import Model, load
 from service.engine.sampling import Sampling
 
@@ -73,7 +75,9 @@ def test_the_capital_of_france_is_streamed_word_by_word(engine: EngineProcess) -
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return load(tiny_model.make(tmp_path_factory.mktemp("tiny")), 512, 1)
+    home = tmp_path_factory.mktemp("tiny")
+    (home / "kernels").symlink_to(kernels.folder())
+    return load(tiny_model.make(home / "model"), Engine(context_tokens=512, threads=1), home)
 
 
 def last_token(model: Model, seed: int) -> int:

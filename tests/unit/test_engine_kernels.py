@@ -17,7 +17,7 @@ from service.engine.fast_decoder import FastDecoder, make_angles
 from service.engine.kernels.loading import load
 from service.engine.shape import UnknownShape, read_shape
 from service.engine.weights import Weights
-from tests import kernels
+import kernels
 
 CONTEXT, PAGES, VOCABULARY = 320, 24, 403
 SIZES = {"vocab_size": VOCABULARY, "hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2}
