@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import compiled_kernels
 import httpx
-import kernels
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_S = 120.0
@@ -30,7 +30,7 @@ class EngineProcess:
         release = home / "release"
         release.mkdir(parents=True)
         (release / "model").symlink_to(model)
-        (release / "kernels").symlink_to(kernels.folder())
+        (release / "kernels").symlink_to(compiled_kernels.folder())
         (release / "manifest.json").write_text(json.dumps({"model": {"id": f"someone/{name}"}}))
         (home / "ferry.toml").write_text(config)
         self.process: subprocess.Popen[bytes] | None = None

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import compiled_kernels
 import pytest
-import kernels
 import tiny_model
 import torch
 from engine_process import EngineProcess, chat, events, running
@@ -76,7 +76,7 @@ def test_the_capital_of_france_is_streamed_word_by_word(engine: EngineProcess) -
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     home = tmp_path_factory.mktemp("tiny")
-    (home / "kernels").symlink_to(kernels.folder())
+    (home / "kernels").symlink_to(compiled_kernels.folder())
     return load(tiny_model.make(home / "model"), Engine(context_tokens=512, threads=1), home)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import compiled_kernels
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,6 @@ from service.engine.fast_decoder import FastDecoder, make_angles
 from service.engine.kernels.loading import load
 from service.engine.shape import UnknownShape, read_shape
 from service.engine.weights import Weights
-import kernels
 
 CONTEXT, PAGES, VOCABULARY = 320, 24, 403
 SIZES = {"vocab_size": VOCABULARY, "hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2}
@@ -42,7 +42,7 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def decoder(network: Any, precision: str, threads: int = 2, lanes: int = 8) -> FastDecoder:
-    folder = kernels.folder(lanes)
+    folder = compiled_kernels.folder(lanes)
     shape = read_shape(network.config, lanes)
     weights = Weights(network.folder, shape, lanes, precision == "int8")
     kind = np.uint16 if precision == "int8" else np.float32
