@@ -34,7 +34,8 @@ def refusal_of(status: int, body: bytes, retry_after: str | None) -> Refusal:
     answered = status if status in PASSED_ON else 503 if status in (502, 504) else 502
     retry_after = retry_after or ("5" if answered == 503 else None)
     message = words_of(error) or f"The engine answered with status {status}."
-    return Refusal(answered, _code(error, answered, message), message, retry_after=retry_after)
+    param = error.get("param") if isinstance(error.get("param"), str) else None
+    return Refusal(answered, _code(error, answered, message), message, param=param, retry_after=retry_after)
 
 
 def error_of(body: bytes) -> dict[str, Any]:

@@ -265,7 +265,7 @@ def test_the_unit_asks_whether_an_engine_is_wanted_here(tmp_path: Path, config: 
 def test_wrong_settings_end_the_start_with_what_is_allowed(tmp_path: Path) -> None:
     done = EngineProcess(tmp_path, tmp_path, "tiny", "[engine]\nthread = 1\n").run()
     assert done.returncode == 2
-    assert "[engine] thread: no such key; allowed: url, precision, threads" in done.stderr
+    assert "[engine] thread: no such key; allowed: url, api_key_file" in done.stderr
     assert f"hint: edit {tmp_path / 'ferry.toml'}" in done.stderr
 
 

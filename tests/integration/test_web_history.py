@@ -14,7 +14,6 @@ TURNS = 20
 SETTINGS = "[engine]\nmax_new_tokens = 24\n"
 
 
-@pytest.mark.xfail(reason="the engine of this commit keeps nothing between two requests", strict=True)
 def test_most_of_a_long_conversation_is_not_computed_again(tmp_path: Path) -> None:
     model = tiny_model.make(tmp_path / "model")
     engine = engine_process.EngineProcess(tmp_path / "engine", model, "tiny", SETTINGS)
