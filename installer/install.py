@@ -280,7 +280,7 @@ def _lay_down(
     progress.step("making the Python environment, offline")
     venv = environment.make(manifest, places, staging, target, _python(bundle, request), changes)
     final = places.release(plan.release)
-    environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
+    environment.compile_folder(venv / "bin" / "python", target / "app", final / "app")
     (target / "venv").symlink_to(Path("../../venvs", venv.name))
     installed.record(target, manifest)
     release.publish(places, staging, target, plan.release, changes)
