@@ -9,6 +9,7 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,19 @@ def build(manifest: Manifest, places: Places, staging: Path, release: Path, pyth
     final, made = places.venvs / digest_of(manifest, python), staging / "venv"
     uv = _uv(manifest, staging, release)
     process.run([uv, "venv", "--relocatable", "--no-project", "--python", str(python), str(made)], **_alone(staging))
+    files = _fill(made, final, uv, manifest, staging, release)
+    # The disk begins to write what it will have to, beside the hashing.
+    with process.beside(["sync", "--file-system", made]):
+        entries = trees.record(made)
+        wheel_files.check(files, entries)
+        trees.write(made, entries)
+    return made
+
+
+def _fill(
+    made: Path, final: Path, uv: Path, manifest: Manifest, staging: Path, release: Path
+) -> Sequence[wheel_files.WheelFile]:
+    """Let uv lay out the wheels, and compile their modules meanwhile; return what the wheels bring."""
     with process.beside(_install(uv, manifest, staging, release), **_alone(staging)) as installed:
         files = wheel_files.of(manifest, release)
         with bytecode.compiling(made / "bin" / "python", staging, final, files, model_type(release)) as compiled:
@@ -57,10 +71,7 @@ def build(manifest: Manifest, places: Places, staging: Path, release: Path, pyth
     bytecode.place(staging, made)
     # uv leaves it writable by everybody.
     (made / ".lock").unlink(missing_ok=True)
-    entries = trees.record(made)
-    wheel_files.check(files, entries)
-    trees.write(made, entries)
-    return made
+    return files
 
 
 def compile_folder(python: Path, folder: Path, final: Path) -> None:

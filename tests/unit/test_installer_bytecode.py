@@ -105,11 +105,11 @@ def test_the_parts_hold_every_file_once_and_none_is_empty(count: int) -> None:
     assert all([file.wheel for file in part] == sorted(file.wheel for file in part) for part in parts)
 
 
-def test_a_disk_that_is_full_is_an_error_and_leaves_no_half_bytecode_in_its_place(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     files = wheel(tmp_path, "w", MODULES)
-    with pytest.raises(ProcessError, match="File name too long"):
-        with bytecode.compiling(Path(sys.executable), tmp_path, FINAL, [renamed(files[0])], "") as compiled:
-            compiled()
+    compiling = bytecode.compiling(Path(sys.executable), tmp_path, FINAL, [renamed(files[0])], "")
+    with compiling as compiled, pytest.raises(ProcessError, match="File name too long"):
+        compiled()
 
 
 def renamed(file: WheelFile) -> WheelFile:
