@@ -9,7 +9,8 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,13 @@ def _fill(
     return files
 
 
-def compile_folder(python: Path, folder: Path, final: Path) -> None:
-    """Compile the modules below `folder`, on all cores; tracebacks will name their final place."""
-    words = ["-m", "compileall", "-q", "-j", "0", "-s", str(folder), "-p", str(final), str(folder)]
-    process.run([python, "-I", "-B", *words], check=False)
+@contextmanager
+def compiling_app(python: Path, folder: Path, final: Path) -> Iterator[None]:
+    """Compile the app's modules beside the block; tracebacks will name their final place."""
+    words = ["-m", "compileall", "-q", "-s", str(folder), "-p", str(final), str(folder)]
+    with process.beside([python, "-I", "-B", *words]) as compiled:
+        yield
+        compiled()
 
 
 def model_type(release: Path) -> str:

@@ -279,9 +279,9 @@ def _lay_down(
         progress.step(f"unpacking Python {manifest.python.version}")
         interpreter.make(file, places, staging, target, manifest.target.python, changes)
     progress.step("making the Python environment, offline")
-    venv = environment.make(manifest, places, staging, target, _python(bundle, request), changes)
-    final = places.release(plan.release)
-    environment.compile_folder(venv / "bin" / "python", target / "app", final / "app")
+    final, python = places.release(plan.release), _python(bundle, request)
+    with environment.compiling_app(python, target / "app", final / "app"):
+        venv = environment.make(manifest, places, staging, target, python, changes)
     (target / "venv").symlink_to(Path("../../venvs", venv.name))
     installed.record(target, manifest)
     release.publish(places, staging, target, plan.release, changes)

@@ -1,7 +1,8 @@
 """Interrupt every state-changing step of the installer once by each kind of fault, and look at what is left.
 
-In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback, repair, restore, uninstall. Out: how many steps.
-After each fault the old or the new release must answer, the same command again must converge, nothing may be left over.
+In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback, repair, restore or uninstall. Out: how many
+steps. After each fault the old or the new release must answer, the same command again must converge, and nothing may be
+left over.
 `python tests/fault_campaign.py` does all of them in user mode: `make soak`.
 """
 
