@@ -50,5 +50,5 @@ def test_a_plain_user_installs_asks_and_removes_it(server: Container) -> None:
 
     server.run([*AS_ALICE, FERRY, "stop"])
     assert server.run(["pgrep", "-u", "alice"], check=False).stdout == ""
-    server.run([*AS_ALICE, FERRY, "uninstall", "--purge"])
+    server.run([*AS_ALICE, FERRY, "uninstall", "--purge"], timeout_s=300)
     assert server.listing("/", "/tmp") == before
