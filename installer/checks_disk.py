@@ -181,6 +181,16 @@ def system_folders(facts: Facts, subject: Subject) -> Answer:
     return not shut, found, "settings, units, the command and /run can be written", hint
 
 
+@must
+def open_folders(facts: Facts, subject: Subject) -> Answer:
+    if subject.places.is_user:
+        return None
+    shut = [str(volume.folder) for volume in (facts.volumes.prefix, facts.volumes.etc) if not volume.is_open]
+    found = f"closed to others: {', '.join(shut)}" if shut else "open"
+    hint = "the service's own users could not get in; chmod a+x it, and what is above it"
+    return not shut, found, "everybody may pass through to the prefix and the settings", hint
+
+
 @advice
 def socket_path(_facts: Facts, subject: Subject) -> Answer:
     length = len(os.fsencode(subject.places.run / "engine.sock"))
@@ -248,5 +258,6 @@ DISK: tuple[Question, ...] = (
     prefix_kind,
     data_kind,
     system_folders,
+    open_folders,
     socket_path,
 )

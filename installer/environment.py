@@ -9,25 +9,18 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from checksums import process
 from checksums.errors import IntegrityError
 from checksums.manifest import Manifest
-from installer import trees, wheel_files
+from installer import bytecode, trees, wheel_files
 from installer.files import Changes
 from installer.places import Places
 from installer.release import installed_path
-
-# What no start of the service imports, measured on the demo: tests, torch's compiler, the other models' code, and whole
-# packages that others only may use. They hold two thirds of all bytes.
-_UNUSED = (
-    "networkx", "setuptools", "pydantic", "pygments/(lexers|styles)", "numpy/(distutils|f2py)", "gevent/testing",
-    "sympy/(physics|combinatorics|stats|parsing|plotting|codegen|vector|liealgebras)",
-    "huggingface_hub/(cli|inference)", "transformers/(exporters|pipelines|cli)",
-    "sqlalchemy/(testing|dialects/(mysql|oracle|mssql))", "torch/(testing|_inductor|_vendor)",
-)  # fmt: skip
-NOT_COMPILED = rf"/tests?/|/({'|'.join(_UNUSED)})/|/transformers/models/(?!auto/|{{model}}/)[^/]+/"
 
 
 def digest_of(manifest: Manifest, python: Path) -> str:
@@ -57,39 +50,38 @@ def build(manifest: Manifest, places: Places, staging: Path, release: Path, pyth
     """Make the environment in the staging folder, with the list of all that is in it; return it there."""
     final, made = places.venvs / digest_of(manifest, python), staging / "venv"
     uv = _uv(manifest, staging, release)
-    _run(uv, staging, "venv", "--relocatable", "--no-project", "--python", str(python), str(made))
-    _run(
-        uv, staging, "pip", "install", "--python", str(made / "bin" / "python"),
-        "--no-index", "--find-links", str(release / "wheels"), "--no-deps", "--require-hashes",
-        "--only-binary", ":all:", "--link-mode", "hardlink", "--requirement", str(_requirements(manifest, staging)),
-    )  # fmt: skip
-    # uv leaves it writable by everybody.
-    (made / ".lock").unlink(missing_ok=True)
-    compile_folder(made / "bin" / "python", made, final, model_type(release))
-    entries = trees.record(made)
-    wheel_files.check(manifest, release, entries)
-    trees.write(made, entries)
+    process.run([uv, "venv", "--relocatable", "--no-project", "--python", str(python), str(made)], **_alone(staging))
+    files = _fill(made, final, uv, manifest, staging, release)
+    # The disk begins to write what it will have to, beside the hashing.
+    with process.beside(["sync", "--file-system", made]):
+        entries = trees.record(made)
+        wheel_files.check(files, entries)
+        trees.write(made, entries)
     return made
 
 
-def compile_folder(python: Path, folder: Path, final: Path, model_type: str) -> None:
-    """Compile the modules below `folder`, on all cores; tracebacks will name their final place.
+def _fill(
+    made: Path, final: Path, uv: Path, manifest: Manifest, staging: Path, release: Path
+) -> Sequence[wheel_files.WheelFile]:
+    """Let uv lay out the wheels, and compile their modules meanwhile; return what the wheels bring."""
+    with process.beside(_install(uv, manifest, staging, release), **_alone(staging)) as installed:
+        files = wheel_files.of(manifest, release)
+        with bytecode.compiling(made / "bin" / "python", staging, final, files, model_type(release)) as compiled:
+            installed()
+            compiled()
+    bytecode.place(staging, made)
+    # uv leaves it writable by everybody.
+    (made / ".lock").unlink(missing_ok=True)
+    return files
 
-    Files that are no Python of this version are left as they are: some packages carry such.
-    """
-    argv: list[str | Path] = [
-        python,
-        "-I",
-        "-B",
-        "-m",
-        "compileall",
-        "-q",
-        "-j",
-        "0",
-        "-x",
-        NOT_COMPILED.format(model=model_type),
-    ]
-    process.run([*argv, "-s", folder, "-p", final, folder], check=False)
+
+@contextmanager
+def compiling_app(python: Path, folder: Path, final: Path) -> Iterator[None]:
+    """Compile the app's modules beside the block; tracebacks will name their final place."""
+    words = ["-m", "compileall", "-q", "-s", str(folder), "-p", str(final), str(folder)]
+    with process.beside([python, "-I", "-B", *words]) as compiled:
+        yield
+        compiled()
 
 
 def model_type(release: Path) -> str:
@@ -124,8 +116,17 @@ def _requirements(manifest: Manifest, staging: Path) -> Path:
     return path
 
 
-def _run(uv: Path, staging: Path, *words: str) -> None:
-    """Run uv with nothing of the host's but its PATH: no configuration, no cache, no network."""
+def _install(uv: Path, manifest: Manifest, staging: Path, release: Path) -> list[str | Path]:
+    words: list[str | Path] = [
+        uv, "pip", "install", "--python", staging / "venv" / "bin" / "python",
+        "--no-index", "--find-links", release / "wheels", "--no-deps", "--require-hashes",
+        "--only-binary", ":all:", "--link-mode", "hardlink", "--requirement", _requirements(manifest, staging),
+    ]  # fmt: skip
+    return words
+
+
+def _alone(staging: Path) -> Any:
+    """Return what lets uv see nothing of the host's but its PATH: no configuration, no cache, no network."""
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(staging),
@@ -135,4 +136,4 @@ def _run(uv: Path, staging: Path, *words: str) -> None:
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_PROGRESS": "1",
     }
-    process.run([uv, *words], cwd=staging, env=environment)
+    return {"cwd": staging, "env": environment}

@@ -72,7 +72,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Volume:
-    """A file system, seen from the nearest folder on the way to a place; `real` is that folder without links."""
+    """A file system, seen from the nearest folder on the way to a place; `real` is that folder without links.
+
+    `is_open` says that the service's users may pass through that folder and all above it.
+    """
 
     folder: Path
     real: Path
@@ -83,6 +86,7 @@ class Volume:
     free_inodes: int | None
     is_writable: bool
     is_case_blind: bool
+    is_open: bool = True
 
 
 @dataclass(frozen=True)

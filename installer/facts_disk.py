@@ -1,7 +1,9 @@
 """Looks at the file systems below the places of an installation: room, mount options, kinds. Writes nothing."""
 
+import grp
 import os
 import re
+import stat
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from checksums.manifest import Manifest
 from installer import context_memory, environment, units
 from installer.facts import Room, Volume, Volumes, attempt
 from installer.places import Places
+from installer.settings import GROUP
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -44,6 +47,7 @@ def volume(path: Path) -> Volume:
         free_inodes=space.f_favail if space.f_files else None,
         is_writable=os.access(folder, os.W_OK | os.X_OK),
         is_case_blind=_is_case_blind(folder),
+        is_open=all(map(_is_open, (folder.resolve(), *folder.resolve().parents))),
     )
 
 
@@ -88,6 +92,19 @@ def size_of(folder: Path) -> int:
             except OSError:
                 continue
     return total
+
+
+def _is_open(folder: Path) -> bool:
+    """Say whether everybody may pass through a folder, or the service's group, where there is one already."""
+    found = folder.stat()
+    return bool(found.st_mode & stat.S_IXOTH or (found.st_mode & stat.S_IXGRP and _group(found.st_gid) == GROUP))
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return ""
 
 
 def _is_case_blind(folder: Path) -> bool:

@@ -251,10 +251,11 @@ def _carry_out(bundle: VerifiedBundle, request: Request, plan: Plan, progress: P
 def _change(bundle: VerifiedBundle, request: Request, plan: Plan, changes: Changes, progress: Progress) -> Outcome:
     places, before = request.places, plan.before
     changes.undo("prune", switch.kept(before))
-    with release.staging(places) as staging:
-        made = _lay_down(bundle, request, plan, staging, changes, progress)
+    staging = release.stage(places)
+    made = _lay_down(bundle, request, plan, staging, changes, progress)
     target = switch.Target(made, plan.listen, request.trust, request.deadline_s)
-    url = switch.switch(places, target, before, changes, progress)
+    with release.clearing(staging):
+        url = switch.switch(places, target, before, changes, progress)
     user, password = (None, None) if before else _first_account(places)
     python = str(_python(bundle, request))
     previous, sequence = before.release if before else None, bundle.manifest.sequence
@@ -278,9 +279,9 @@ def _lay_down(
         progress.step(f"unpacking Python {manifest.python.version}")
         interpreter.make(file, places, staging, target, manifest.target.python, changes)
     progress.step("making the Python environment, offline")
-    venv = environment.make(manifest, places, staging, target, _python(bundle, request), changes)
-    final = places.release(plan.release)
-    environment.compile_folder(venv / "bin" / "python", target / "app", final / "app", "")
+    final, python = places.release(plan.release), _python(bundle, request)
+    with environment.compiling_app(python, target / "app", final / "app"):
+        venv = environment.make(manifest, places, staging, target, python, changes)
     (target / "venv").symlink_to(Path("../../venvs", venv.name))
     installed.record(target, manifest)
     release.publish(places, staging, target, plan.release, changes)

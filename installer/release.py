@@ -8,11 +8,12 @@ rename, when all of it is proved. What a delta leaves out comes from the release
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from checksums import process
 from checksums.errors import IntegrityError
 from checksums.hashing import OnBytes, Sink, copy_hashing, sha256_file
 from checksums.layout import INTERPRETER_FOLDER
@@ -40,16 +41,17 @@ def installed_path(member: str) -> str:
     return member.removeprefix(PAYLOAD)
 
 
-@contextmanager
-def staging(places: Places) -> Iterator[Path]:
-    """Give a private folder on the prefix' file system; it is gone afterwards, and so are those a crash left."""
-    for stale in places.prefix.glob(f"{STAGING}*"):
-        shutil.rmtree(stale)
-    folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=places.prefix))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+def stage(places: Places) -> Path:
+    """Make a private folder on the prefix' file system; whatever ends the change removes it."""
+    return Path(tempfile.mkdtemp(prefix=STAGING, dir=places.prefix))
+
+
+def clearing(staging: Path) -> AbstractContextManager[object]:
+    """Remove a staging folder beside the block, as far as that comes: what is left goes with the end of the change.
+
+    uv leaves a second name of each file there. Taking those away is for the disk, while others load a model.
+    """
+    return process.beside(["rm", "-rf", "--", staging])
 
 
 def unpack(bundle: VerifiedBundle, places: Places, folder: Path, base: Mapping[str, Path], on_bytes: OnBytes) -> Path:

@@ -142,7 +142,8 @@ class Restorer:
                 target = made / path.relative_to(APP)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._copied(file, release.folder / path).rename(target)
-        environment.compile_folder(release.venv / "bin" / "python", made, release.folder / APP, "")
+        with environment.compiling_app(release.venv / "bin" / "python", made, release.folder / APP):
+            pass
         self._put(made, release.folder / APP)
         self.link(release.folder / VENV_LINK, f"../../{self.places.venvs.name}/{release.venv.name}")
 

@@ -74,10 +74,10 @@ def repair(
         raise FerryError("nothing was repaired", "to be asked nothing: ferry repair --yes")
     # The services read what is made here, whatever the operator's umask.
     os.umask(0o022)
-    with transaction.begin(places, "repair", progress) as changes, release.staging(places) as staging:
+    with transaction.begin(places, "repair", progress) as changes:
         if state.read(places) != current:
             raise FerryError(f"{places.prefix}: changed meanwhile", "try again")
-        url = _mend(plan, changes, staging, progress)
+        url = _mend(plan, changes, release.stage(places), progress)
     return Outcome(current.release, current.version, problems, url)
 
 

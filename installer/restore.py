@@ -200,17 +200,16 @@ def _carry_out(
     stream: BinaryIO, looked: _Looked, request: Request, changes: Changes, progress: Progress
 ) -> tuple[str, list[str]]:
     places, host = request.places, host_of(request.places)
-    with release.staging(places) as folder:
-        stream.seek(0)
-        again = backup_file.open_backup(stream, request.allowed_signers)
-        if again.digests != looked.backup.digests:
-            raise IntegrityError(f"{request.file}: was changed meanwhile", "run it again; nothing was changed")
-        staged = restored_files.stage(again, looked.settings, folder, places, progress)
-        if host.state() == "running":
-            changes.undo("start")
-        progress.step("stopping")
-        host.stop()
-        notes = restored_files.put(staged, again.description, looked.signers is not None, places, changes)
+    stream.seek(0)
+    again = backup_file.open_backup(stream, request.allowed_signers)
+    if again.digests != looked.backup.digests:
+        raise IntegrityError(f"{request.file}: was changed meanwhile", "run it again; nothing was changed")
+    staged = restored_files.stage(again, looked.settings, release.stage(places), places, progress)
+    if host.state() == "running":
+        changes.undo("start")
+    progress.step("stopping")
+    host.stop()
+    notes = restored_files.put(staged, again.description, looked.signers is not None, places, changes)
     changes.undo("stop")
     try:
         url = starting.start(places, host, progress)

@@ -46,18 +46,30 @@ def make_plan(places: Places) -> Plan:
         UsageError: there is no release to go back to.
         FerryError: what there is cannot be read.
     """
-    before = state.need(places)
-    if before.newest not in {None, before.release}:
+    before, name = _aim(places)
+    if name == before.release:
         return Plan(before, before.release, before.version, "", ())
-    name = before.previous
-    if name is None or not (places.release(name) / "venv" / "bin" / "python").exists():
-        raise UsageError("there is no release before this one here", "to install one: sh install.sh ferry-….tar")
     manifest = Manifest.parse((places.release(name) / MANIFEST).read_bytes())
     wanted, there = _revision(places, name), _revision(places, before.release)
     if not wanted or wanted == there:
         return Plan(before, name, manifest.version, "", ())
     found = admin.ask(places, "migrate", "--to", wanted, "--dry-run")
     return Plan(before, name, manifest.version, wanted, tuple(found["losses"]))
+
+
+def _aim(places: Places) -> tuple[State, str]:
+    """Return what runs and where a rollback would go, nothing asked of either.
+
+    Raises:
+        UsageError: there is no release to go back to.
+    """
+    before = state.need(places)
+    if before.newest not in {None, before.release}:
+        return before, before.release
+    name = before.previous
+    if name is None or not (places.release(name) / "venv" / "bin" / "python").exists():
+        raise UsageError("there is no release before this one here", "to install one: sh install.sh ferry-….tar")
+    return before, name
 
 
 def describe(plan: Plan) -> str:
@@ -78,8 +90,8 @@ def rollback(places: Places, ask: Ask | None, is_accepted: bool, progress: Progr
         HealthError: the other release did not answer; the one that ran is back.
     """
     transaction.recover(places, progress)
-    # Looked at before anything is begun, and once more by who has the lock.
-    make_plan(places)
+    # Nothing is begun that has nowhere to go.
+    _aim(places)
     with transaction.begin(places, "rollback", progress) as changes:
         plan = make_plan(places)
         if plan.losses and not is_accepted and (ask is None or not ask(f"{describe(plan)}\nDo it? Type yes: ")):

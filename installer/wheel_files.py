@@ -1,4 +1,4 @@
-"""What the verified wheels put into an environment: a release's wheels come in, path -> SHA-256 of each file goes out.
+"""What the verified wheels put into an environment: a release's wheels come in, a `WheelFile` for each file goes out.
 
 Read from the RECORD in each wheel, not from what uv wrote; so the list of an environment is rooted in what was signed.
 Format: packaging.python.org, "Recording installed projects" and "Binary distribution format".
@@ -10,7 +10,8 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from checksums.errors import IntegrityError
@@ -25,35 +26,52 @@ SHEBANG = b"#!python"
 REBUILD = "install the bundle again: sh install.sh ferry-….tar"
 
 
-def check(manifest: Manifest, release: Path, entries: Mapping[str, Entry]) -> None:
+@dataclass(frozen=True)
+class WheelFile:
+    """A file that a wheel brings and an installer leaves as it is: its path in the environment, and as which member."""
+
+    path: str
+    sha256: str
+    wheel: Path
+    member: str
+    size_bytes: int
+
+
+def of(manifest: Manifest, release: Path) -> list[WheelFile]:
+    """Return what all the wheels of a release bring."""
+    python = manifest.target.python
+    return [file for wheel in manifest.wheels for file in _files(release / installed_path(wheel.file), python)]
+
+
+def check(files: Sequence[WheelFile], entries: Mapping[str, Entry]) -> None:
     """Compare what stands in an environment with what the wheels have.
 
     Raises:
         IntegrityError: a file of a wheel is missing or has other bytes; the first few are named.
     """
     wanted: dict[str, set[str]] = {}
-    for wheel in manifest.wheels:
-        for path, digest in _files(release / installed_path(wheel.file), manifest.target.python):
-            # Two wheels may bring one path: the one that was installed last stands there.
-            wanted.setdefault(path, set()).add(digest)
+    for file in files:
+        # Two wheels may bring one path: the one that was installed last stands there.
+        wanted.setdefault(file.path, set()).add(file.sha256)
     wrong = [path for path, digests in wanted.items() if path not in entries or entries[path].content not in digests]
     if wrong:
         raise IntegrityError(f"not what its wheel has: {', '.join(sorted(wrong)[:5])}", REBUILD)
 
 
-def _files(wheel: Path, python: str) -> Iterator[tuple[str, str]]:
-    """Yield (path in the environment, SHA-256) of what a wheel brings and an installer leaves as it is."""
+def _files(wheel: Path, python: str) -> Iterator[WheelFile]:
     with zipfile.ZipFile(wheel) as archive:
-        record = next((name for name in archive.namelist() if RECORD.fullmatch(name)), None)
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        record = next((name for name in sizes if RECORD.fullmatch(name)), None)
         if record is None:
             raise IntegrityError(f"{wheel.name}: has no RECORD", REBUILD)
-        for path, digest in _rows(archive.read(record)):
-            found = DATA.fullmatch(path)
+        for member, digest in _rows(archive.read(record)):
+            found = DATA.fullmatch(member)
             scheme = found["scheme"] if found else "purelib"
-            if scheme == "headers" or (scheme == "scripts" and _is_rewritten(archive, path)):
+            if scheme == "headers" or (scheme == "scripts" and _is_rewritten(archive, member)):
                 continue
             folder = {"scripts": "bin/", "data": ""}.get(scheme, f"lib/python{python}/site-packages/")
-            yield f"{folder}{found['path'] if found else path}", digest
+            path = f"{folder}{found['path'] if found else member}"
+            yield WheelFile(path, digest, wheel, member, sizes.get(member, 0))
 
 
 def _rows(data: bytes) -> Iterator[tuple[str, str]]:

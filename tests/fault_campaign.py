@@ -1,7 +1,8 @@
 """Interrupt every state-changing step of the installer once by each kind of fault, and look at what is left.
 
-In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback, repair, uninstall. Out: how many steps.
-After each fault the old or the new release must answer, the same command again must converge, nothing may be left over.
+In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback, repair, restore or uninstall. Out: how many
+steps. After each fault the old or the new release must answer, the same command again must converge, and nothing may be
+left over.
 `python tests/fault_campaign.py` does all of them in user mode: `make soak`.
 """
 
@@ -132,6 +133,20 @@ def _damage(campaign: Campaign) -> list[str]:
     return ["repair", "--yes"]
 
 
+def _back_up(campaign: Campaign) -> list[str]:
+    """Make a backup, and an account that it does not hold; return how to restore it."""
+    file = campaign.bench.folder / "backup.tar"
+    if not file.exists():
+        campaign.bench.ferry("backup", str(file))
+    if "later" not in _accounts(campaign):
+        campaign.bench.ferry("user", "add", "later")
+    return ["restore", str(file), "--yes"]
+
+
+def _accounts(campaign: Campaign) -> set[str]:
+    return {user["user"] for user in campaign.bench.ferry("user", "list")["users"]}
+
+
 FLOWS = {
     "install": Flow(
         "install",
@@ -163,9 +178,17 @@ FLOWS = {
         lambda _: None,
         lambda campaign: bool(campaign.bench.ferry("verify")["ok"]),
     ),
+    "restore": Flow(
+        "restore",
+        _back_up,
+        _installed,
+        _installed,
+        lambda _: None,
+        lambda campaign: _accounts(campaign) == {"admin"},
+    ),
     "uninstall": Flow("uninstall", lambda _: ["uninstall"], _installed, lambda _: "", _install),
 }
-BEGINS_WITH = {"install": 0, "upgrade": 1, "rollback": 2, "repair": 1, "uninstall": 1}
+BEGINS_WITH = {"install": 0, "upgrade": 1, "rollback": 2, "repair": 1, "restore": 1, "uninstall": 1}
 
 
 def begin(campaign: Campaign, flow: Flow) -> int:

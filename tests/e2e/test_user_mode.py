@@ -10,6 +10,16 @@ from roots import server_root
 
 AS_ALICE = ["runuser", "-u", "alice", "--", "env", "HOME=/home/alice", "PATH=/usr/bin:/bin"]
 FERRY = "/home/alice/ferry/bin/ferry"
+# Imports what a start does, and prints the bytes of all modules of the environment, and of those without bytecode.
+IMPORTED = """
+import importlib.util, os, sys
+import service.web.app, service.engine.server, transformers.models.llama.modeling_llama
+files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+found = [file for file in files if file.endswith(".py") and "site-packages" in file]
+print(sum(os.path.getsize(file) for file in found))
+print(sum(os.path.getsize(file) for file in found if not os.path.exists(importlib.util.cache_from_source(file))))
+"""
+COUNTED = f"cd /home/alice/ferry/current/app && ../venv/bin/python -B -c '{IMPORTED}'"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +45,10 @@ def test_a_plain_user_installs_asks_and_removes_it(server: Container) -> None:
     question = ["selftest", "--prompt", "What is the capital of France?"]
     assert "Paris" in server.run([*AS_ALICE, FERRY, *question]).stdout
 
+    imported, uncompiled = map(int, server.run([*AS_ALICE, "sh", "-c", COUNTED]).stdout.split())
+    assert imported > 10_000_000 and uncompiled < imported * 0.02
+
     server.run([*AS_ALICE, FERRY, "stop"])
     assert server.run(["pgrep", "-u", "alice"], check=False).stdout == ""
-    server.run([*AS_ALICE, FERRY, "uninstall", "--purge"])
+    server.run([*AS_ALICE, FERRY, "uninstall", "--purge"], timeout_s=300)
     assert server.listing("/", "/tmp") == before

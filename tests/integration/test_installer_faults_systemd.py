@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import small_bundle
+import small_medium
 from container import Container
 from fault_campaign import FAULTS, KINDS
 from roots import server_root
@@ -80,15 +80,10 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     made = Container(server_root())
-    medium = made.folder / "medium"
-    medium.mkdir()
-    shutil.copy(FAULTS, medium)
-    (medium / "install.pyz").write_bytes(small_bundle.installer())
-    key = small_bundle.make_key(made.folder / "key")
-    shutil.copy(key.with_suffix(".allowed"), medium / "list")
-    made.show("/media/usb", medium)
+    medium = small_medium.insert(made, FAULTS)
+    (medium.folder / "install.pyz").write_bytes(small_bundle.installer())
     with made:
-        yield Server(made, medium, key)
+        yield Server(made, medium.folder, medium.key)
 
 
 def spread(count: int) -> list[tuple[int, str]]:

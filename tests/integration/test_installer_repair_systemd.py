@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import small_bundle
+import small_medium
 from container import Container
 from roots import server_root
-from small_bundle import Recipe
 
 pytestmark = pytest.mark.e2e
 UNIT = "/etc/systemd/system/ferry.service"
@@ -41,13 +40,8 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     made = Container(server_root())
-    medium = made.folder / "medium"
-    medium.mkdir()
-    shutil.copy(small_bundle.ROOT / "installer" / "install.sh", medium)
-    key = small_bundle.make_key(made.folder / "key")
-    shutil.copy(key.with_suffix(".allowed"), medium / "list")
-    bundle = small_bundle.make(medium, Recipe(keys=(key,), python="3.11"))
-    made.show("/media/usb", medium)
+    medium = small_medium.insert(made, small_bundle.ROOT / "installer" / "install.sh")
+    bundle = small_bundle.make(medium.folder, medium.recipe)
     with made:
         words = [f"/media/usb/{bundle.name}", "--allowed-signers", "/media/usb/list"]
         made.run(["sh", "/media/usb/install.sh", *words], timeout_s=200)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any
 import outage
 import pytest
 import small_bundle
+import small_medium
 from container import Container
 from roots import server_root
 from small_bundle import Recipe
@@ -66,20 +66,22 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     made = Container(server_root())
-    medium = made.folder / "medium"
-    medium.mkdir()
-    shutil.copy(small_bundle.ROOT / "installer" / "install.sh", medium)
-    key = small_bundle.make_key(made.folder / "key")
-    shutil.copy(key.with_suffix(".allowed"), medium / "list")
-    made.show("/media/usb", medium)
+    medium = small_medium.insert(made, small_bundle.ROOT / "installer" / "install.sh")
     with made:
-        yield Server(made, medium, key)
+        yield Server(made, medium.folder, medium.key)
 
 
 @pytest.fixture(scope="module")
 def before(server: Server) -> dict[str, str]:
     """Return what the server was before anything was installed."""
     return server.seen()
+
+
+def test_settings_that_the_service_could_not_reach_are_named_before_anything_is_done(server: Server) -> None:
+    server.container.run(["install", "-d", "-m", "700", "/etc/ferry"])
+    said = server.install(server.recipe, "--dry-run", status=4)["error"]
+    server.container.run(["rmdir", "/etc/ferry"])
+    assert "closed to others: /etc/ferry" in said
 
 
 def test_a_first_install_that_does_not_answer_leaves_the_server_as_it_was(

@@ -265,3 +265,9 @@ def test_a_damaged_state_is_found_damaged_whatever_is_in_it(data: bytes, tmp_pat
 def _of(parameters: int) -> Manifest:
     made = hosts.manifest()
     return hosts.changed(made, {"model.parameters": parameters})  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [(0o755, True), (0o751, True), (0o750, False), (0o700, False)])
+def test_a_folder_that_the_services_users_cannot_pass_is_closed(tmp_path: Path, mode: int, is_open: bool) -> None:
+    tmp_path.chmod(mode)
+    assert facts_disk._is_open(tmp_path) is is_open

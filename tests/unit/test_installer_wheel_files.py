@@ -44,7 +44,7 @@ def unpacked(release: Path) -> dict[str, Entry]:
 def test_what_was_installed_from_the_wheels_is_accepted_and_may_have_bytecode(release: Path) -> None:
     entries = unpacked(release)
     entries[f"{PACKAGES}/one/__pycache__/x.pyc"] = Entry("x", FILE, 0o644, 1, "0" * 64)
-    wheel_files.check(manifest(release), release, entries)
+    wheel_files.check(wheel_files.of(manifest(release), release), entries)
 
 
 @pytest.mark.parametrize("name", ["one/__init__.py", "two-1.0.dist-info/METADATA"])
@@ -52,10 +52,10 @@ def test_a_file_that_is_not_the_wheels_is_refused(release: Path, name: str) -> N
     entries, path = unpacked(release), f"{PACKAGES}/{name}"
     entries[path] = Entry(path, FILE, 0o644, 1, "0" * 64)
     with pytest.raises(IntegrityError, match=name):
-        wheel_files.check(manifest(release), release, entries)
+        wheel_files.check(wheel_files.of(manifest(release), release), entries)
     del entries[path]
     with pytest.raises(IntegrityError, match=name):
-        wheel_files.check(manifest(release), release, entries)
+        wheel_files.check(wheel_files.of(manifest(release), release), entries)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ FAILING: dict[str, Broken] = {
     "prefix kind": Broken({"volumes.prefix.kind": "tmpfs"}),
     "data kind": Broken({"volumes.data.kind": "nfs4"}),
     "system folders": Broken({"volumes.command.options": frozenset({"ro"})}),
+    "open folders": Broken({"volumes.etc.is_open": False}),
     "socket path": Broken(subject={"places": places_of(Path("/opt" + "/folder" * 20), is_user=True)}, is_user=True),
 }
 
