@@ -20,6 +20,7 @@ from benchmarks.workload import Workload
 TURNS = int(os.environ.get("BENCH_TURNS", "5"))
 THREADS = 2
 PRECISIONS = ("float32", "int8")
+SERVED = PRECISIONS
 # What is measured: tokens before, tokens decoded, sequences.
 ROWS = {"128": (128, 64, 1), "1,900": (1900, 64, 1), "8 x 128": (128, 64, 8)}
 MODELS = (SHAPE, REAL)
@@ -53,7 +54,7 @@ def measure(model: str, folder: Path, left_out: dict[str, str]) -> dict[str, Any
             for engine in candidates:
                 _run(engine, row, turns, left_out)
     served = {}
-    for precision in PRECISIONS:
+    for precision in SERVED:
         try:
             served[precision] = engine_served.measure(folder, precision, THREADS, TURNS)
         except (RuntimeError, AssertionError) as error:

