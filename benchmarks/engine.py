@@ -52,7 +52,7 @@ def measure(model: str, folder: Path, left_out: dict[str, str]) -> dict[str, Any
             _add(turns, "limit", precision, child([sys.executable, *words]))
         for row in ROWS:
             for engine in candidates:
-                _run(engine, row, turns, left_out)
+                _run(engine, row, shape.vocabulary, turns, left_out)
     served = {}
     for precision in SERVED:
         try:
@@ -62,12 +62,12 @@ def measure(model: str, folder: Path, left_out: dict[str, str]) -> dict[str, Any
     return {"turns": turns, "served": served, "bytes": _bytes(shape)}
 
 
-def _run(engine: Engine, row: str, turns: Turns, left_out: dict[str, str]) -> None:
+def _run(engine: Engine, row: str, vocabulary: int, turns: Turns, left_out: dict[str, str]) -> None:
     """Add one turn of one engine; one that fails once is left out from then on, and the report says so."""
     context, tokens, sequences = ROWS[row]
     if engine.label in left_out:
         return
-    workload = Workload(str(engine.model), engine.precision, THREADS, context, tokens, sequences)
+    workload = Workload(str(engine.model), engine.precision, THREADS, context, tokens, sequences, vocabulary)
     try:
         _add(turns, engine.name, row, child([*engine.words, workload.words()]))
     except RuntimeError as error:

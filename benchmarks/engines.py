@@ -1,6 +1,7 @@
 """Who is measured: Ferry's engine in both precisions, and with peers llama.cpp, OpenVINO GenAI and transformers."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -61,13 +62,13 @@ def _in(python: Path, name: str) -> list[str]:
     return [str(python), "-m", f"benchmarks.engine_{name}"]
 
 
-def child(words: Sequence[str]) -> dict[str, Any]:
+def child(words: Sequence[str], **environment: str) -> dict[str, Any]:
     """Run a measurement to its end, and return the JSON of its last line.
 
     Raises:
         RuntimeError: it failed; with the end of what it said.
     """
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"exit {done.returncode}: {done.stderr[-1000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

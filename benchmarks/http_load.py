@@ -57,7 +57,7 @@ class Load:
         try:
             await asyncio.wait_for(self._stream(seen, {"model": "default", "stream": True, **body}), gone_after_s)
         except TimeoutError:
-            seen.is_cancelled = True
+            seen.is_cancelled = not seen.is_whole
         except httpx.HTTPError as error:
             seen.error = f"{type(error).__name__}: {error}"
         seen.ended_s = self.now()

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-# Below the smallest vocabulary among the models, and above the special tokens.
+# Above the special tokens, and in every vocabulary.
 LOWEST, HIGHEST = 100, 30_000
 WARM_UP_TOKENS = 3
 
@@ -28,16 +28,19 @@ class Workload:
     context: int
     tokens: int
     sequences: int = 1
+    vocabulary: int = HIGHEST
 
     def prompts(self) -> list[list[int]]:
         """Return the same random tokens for whoever asks."""
-        chosen = random.Random(self.context)
-        return [[chosen.randrange(LOWEST, HIGHEST) for _ in range(self.context)] for _ in range(self.sequences)]
+        return self._random(self.sequences, self.context)
 
     def answers(self) -> list[list[int]]:
         """Return what is decoded, one token for each sequence a step: chosen beforehand, so that all do the same."""
-        chosen = random.Random(self.tokens)
-        return [[chosen.randrange(LOWEST, HIGHEST) for _ in range(self.sequences)] for _ in range(self.tokens)]
+        return self._random(self.tokens, self.sequences)
+
+    def _random(self, rows: int, columns: int) -> list[list[int]]:
+        chosen, highest = random.Random(0), min(HIGHEST, self.vocabulary)
+        return [[chosen.randrange(LOWEST, highest) for _ in range(columns)] for _ in range(rows)]
 
     def words(self) -> str:
         return json.dumps(asdict(self))
