@@ -35,7 +35,8 @@ def openvino() -> Path:
 def converter() -> Path:
     """Return a folder for PYTHONPATH with the converter to GGUF, which takes torch and transformers from ours."""
     place = cache.folder("peers") / "gguf"
-    return _once(place, [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(place), *CONVERTER])
+    words = ["--no-deps", "--upgrade", "--target", str(place), *CONVERTER]
+    return _once(place, [sys.executable, "-m", "pip", "install", *words])
 
 
 def _environment(name: str, packages: list[str], **environment: str) -> Path:
