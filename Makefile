@@ -37,7 +37,7 @@ e2e: setup
 check: setup
 	@.venv/bin/python -m pytest -q tests/unit/test_repository.py
 
-# make bench      the benchmark table, recorded below benchmarks/results (BENCH_TURNS=5; about 7 GB of disk for the time)
+# make bench      the benchmark table, recorded below benchmarks/results (BENCH_TURNS=5; PEERS=1 adds other engines)
 bench: setup
 	@.venv/bin/python -m benchmarks
 

@@ -1,0 +1,83 @@
+"""Many clients of one engine at once, over HTTP: a request comes in, what its client saw and when comes out."""
+
+import asyncio
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import httpx
+
+from tests.engine_process import EngineProcess
+
+PATIENCE_S = 600
+
+
+@dataclass
+class Seen:
+    """What one client saw; seconds since the beginning of the run, None for what never happened."""
+
+    user: str
+    asked_s: float
+    status: int = 0
+    first_s: float | None = None
+    ended_s: float | None = None
+    pieces: int = 0
+    is_whole: bool = False
+    is_cancelled: bool = False
+    error: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took from the question to the end, whatever the end was."""
+        return (self.ended_s or 0.0) - self.asked_s
+
+    def row(self) -> dict[str, Any]:
+        """Return it as it is recorded."""
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+class Load:
+    """Clients of one engine; each has a connection of its own, as many as there are."""
+
+    def __init__(self, engine: EngineProcess) -> None:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        transport = httpx.AsyncHTTPTransport(uds=str(engine.socket), limits=limits)
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=PATIENCE_S)
+        self._began = time.monotonic()
+
+    def now(self) -> float:
+        """Return the seconds since the beginning."""
+        return time.monotonic() - self._began
+
+    async def ask(self, user: str, prompt: str, tokens: int, gone_after_s: float | None = None) -> Seen:
+        """Stream an answer to its end, or vanish after some seconds."""
+        seen = Seen(user, self.now())
+        body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "temperature": 0}
+        try:
+            await asyncio.wait_for(self._stream(seen, {"model": "default", "stream": True, **body}), gone_after_s)
+        except TimeoutError:
+            seen.is_cancelled = not seen.is_whole
+        except httpx.HTTPError as error:
+            seen.error = f"{type(error).__name__}: {error}"
+        seen.ended_s = self.now()
+        return seen
+
+    async def _stream(self, seen: Seen, body: dict[str, Any]) -> None:
+        headers = {"X-Ferry-User": seen.user}
+        async with self._http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
+            seen.status = response.status_code
+            async for line in response.aiter_lines():
+                if line == "data: [DONE]":
+                    seen.is_whole = True
+                elif line.startswith("data: ") and _has_text(json.loads(line.removeprefix("data: "))):
+                    seen.first_s = self.now() if seen.first_s is None else seen.first_s
+                    seen.pieces += 1
+
+    async def close(self) -> None:
+        """Close what is still open."""
+        await self._http.aclose()
+
+
+def _has_text(chunk: dict[str, Any]) -> bool:
+    return any(choice.get("delta", {}).get("content") for choice in chunk.get("choices", ()))
