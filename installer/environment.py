@@ -22,6 +22,9 @@ from installer.files import Changes
 from installer.places import Places
 from installer.release import installed_path
 
+# In the app's folder, where the engine looks for them.
+KERNELS = "kernels"
+
 
 def digest_of(manifest: Manifest, python: Path) -> str:
     """Return the name of the environment that this interpreter makes of these wheels."""
@@ -82,6 +85,18 @@ def compiling_app(python: Path, folder: Path, final: Path) -> Iterator[None]:
     with process.beside([python, "-I", "-B", *words]) as compiled:
         yield
         compiled()
+
+
+def add_kernels(venv: Path, app: Path, places: Places) -> str:
+    """Compile the engine's kernels for this server's processor into the app, or take over those that run now.
+
+    Returns: "", or why there are none: then the engine decodes with torch, slower.
+    """
+    if not (app / "service" / "engine" / "kernels").is_dir():
+        return ""
+    words = ["-m", "service.engine.kernels.build", "--like", places.current / "app" / KERNELS, KERNELS]
+    done = process.run([venv / "bin" / "python", "-E", "-s", "-B", *words], cwd=app, check=False)
+    return "" if done.returncode == 0 else done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or "it failed"
 
 
 def model_type(release: Path) -> str:

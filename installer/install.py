@@ -283,6 +283,9 @@ def _lay_down(
     with environment.compiling_app(python, target / "app", final / "app"):
         venv = environment.make(manifest, places, staging, target, python, changes)
     (target / "venv").symlink_to(Path("../../venvs", venv.name))
+    progress.step("compiling the engine for this processor")
+    if reason := environment.add_kernels(venv, target / "app", places):
+        progress.step(f"warning: that failed, answers will be slower: {reason}")
     installed.record(target, manifest)
     release.publish(places, staging, target, plan.release, changes)
     # From here on the new files may be relied upon: a power cut must not lose what `current` will point to.

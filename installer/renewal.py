@@ -144,6 +144,7 @@ class Restorer:
                 self._copied(file, release.folder / path).rename(target)
         with environment.compiling_app(release.venv / "bin" / "python", made, release.folder / APP):
             pass
+        environment.add_kernels(release.venv, made, self.places)
         self._put(made, release.folder / APP)
         self.link(release.folder / VENV_LINK, f"../../{self.places.venvs.name}/{release.venv.name}")
 

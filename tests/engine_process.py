@@ -30,7 +30,8 @@ class EngineProcess:
         release = home / "release"
         release.mkdir(parents=True)
         (release / "model").symlink_to(model)
-        (release / "kernels").symlink_to(compiled_kernels.folder())
+        (release / "app").mkdir()
+        (release / "app" / "kernels").symlink_to(compiled_kernels.folder())
         (release / "manifest.json").write_text(json.dumps({"model": {"id": f"someone/{name}"}}))
         (home / "ferry.toml").write_text(config)
         self.process: subprocess.Popen[bytes] | None = None

@@ -15,6 +15,8 @@ from service.engine.kernels.processor import describe, host
 
 log = logging.getLogger(__name__)
 FOLDER = "kernels"
+# The installer compiles them beside the code that they belong to.
+KEPT = Path("app", FOLDER)
 
 
 class NoKernels(Exception):
@@ -25,7 +27,7 @@ def find(release: Path, cache: Path) -> Path:
     """Return a folder with kernels for this machine. Raises: NoKernels."""
     if not host().can_run:
         raise NoKernels(f"this processor ({host().name}) has no fused multiply-add or reads no halves")
-    kept, own = release / FOLDER, cache / FOLDER
+    kept, own = release / KEPT, cache / FOLDER
     for folder in (kept, own):
         if loading.is_current(folder):
             return folder
