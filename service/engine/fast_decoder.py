@@ -12,7 +12,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from service.engine.decoding import PAGE_TOKENS, Feed
 from service.engine.kernels.loading import Run
-from service.engine.kernels.table import SEMAPHORE_BYTES, TABLE
+from service.engine.kernels.table import SEMAPHORE_BYTES, TABLE, sync_size
 from service.engine.shape import Shape
 from service.engine.weights import Weights
 
@@ -20,7 +20,6 @@ from service.engine.weights import Weights
 MAX_ROWS = 128
 # Rows of one sequence that attend together where every head has keys of its own.
 BLOCK_ROWS = 4
-CLAIMS, LINE, PARTS_PER_LAYER = 16, 8, 7
 Whole = NDArray[np.int64]
 
 
@@ -80,7 +79,7 @@ class FastDecoder:
         scratch = max(BLOCK_ROWS * (self.context_tokens + 2 * PAGE_TOKENS), rows + rows * widest // 2)
         self._put("scratch", np.zeros((self._threads, scratch), np.float32))
         self._table["scratch_size"] = scratch
-        self._put("sync", np.zeros(CLAIMS + LINE * ((PARTS_PER_LAYER + 1) * s.layers + 3), np.int64))
+        self._put("sync", np.zeros(sync_size(s.layers), np.int64))
         self._room_for_scores(1)
 
     def _room_for_scores(self, wanted: int) -> None:
