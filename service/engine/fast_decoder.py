@@ -12,7 +12,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from service.engine.decoding import PAGE_TOKENS, Feed
 from service.engine.kernels.loading import Run
-from service.engine.kernels.table import SEMAPHORE_BYTES, TABLE
+from service.engine.kernels.table import SEMAPHORE_BYTES, TABLE, sync_size
 from service.engine.shape import Shape
 from service.engine.weights import Weights
 
@@ -20,8 +20,7 @@ from service.engine.weights import Weights
 MAX_ROWS = 128
 # Rows of one sequence that attend together where every head has keys of its own.
 BLOCK_ROWS = 4
-CLAIMS, LINE, PARTS_PER_LAYER = 16, 8, 7
-Whole = NDArray[np.int64]
+PACKED = ("tokens", "positions", "page_starts", "page_list", "wanted_rows", "block_starts", "block_counts")
 
 
 class FastDecoder:
@@ -73,14 +72,12 @@ class FastDecoder:
         widths = {"x": s.hidden, "h": s.hidden, "mixed": s.mixed, "attended": s.heads * s.head_size}
         for name, width in {**widths, "gated": s.inner, "upped": s.inner}.items():
             self._put(name, np.zeros((rows, width), np.float32))
-        for name in ("tokens", "positions", "page_starts", "wanted_rows", "block_starts", "block_counts"):
-            self._put(name, np.zeros(rows, np.int64))
         # The scores of a block of rows, or all rows rounded to 16 bits with a factor each: whichever is more.
         widest = max(s.hidden, s.inner, s.heads * s.head_size)
         scratch = max(BLOCK_ROWS * (self.context_tokens + 2 * PAGE_TOKENS), rows + rows * widest // 2)
         self._put("scratch", np.zeros((self._threads, scratch), np.float32))
         self._table["scratch_size"] = scratch
-        self._put("sync", np.zeros(CLAIMS + LINE * ((PARTS_PER_LAYER + 1) * s.layers + 3), np.int64))
+        self._put("sync", np.zeros(sync_size(s.layers), np.int64))
         self._room_for_scores(1)
 
     def _room_for_scores(self, wanted: int) -> None:
@@ -98,41 +95,48 @@ class FastDecoder:
             threading.Thread(target=_help, args=arguments, name=f"decoder-{number}", daemon=True).start()
 
     def step(self, feeds: Sequence[Feed]) -> NDArray[np.float32]:
-        """Run the model once over all feeds: see decoding.Decoder."""
-        row = 0
-        tokens, positions, starts = (self._arrays[name] for name in ("tokens", "positions", "page_starts"))
-        wanted: list[int] = []
-        blocks: list[tuple[int, int]] = []
-        pages: list[int] = []
-        for feed in feeds:
-            end = row + len(feed.tokens)
-            if not feed.tokens or end > MAX_ROWS:
-                raise ValueError(f"a step takes 1 to {MAX_ROWS} tokens")
-            tokens[row:end] = feed.tokens
-            positions[row:end] = np.arange(feed.start, feed.start + end - row)
-            starts[row:end] = len(pages)
-            needed = -(-(feed.start + end - row) // PAGE_TOKENS)
-            if feed.start + end - row > self.context_tokens or needed > len(feed.pages.numbers):
-                raise ValueError("a sequence has more tokens than pages, or than the context")
-            pages += feed.pages.numbers[:needed]
-            blocks += [(at, min(BLOCK_ROWS, end - at)) for at in range(row, end, BLOCK_ROWS)]
-            if feed.wants_scores:
-                wanted.append(end - 1)
-            row = end
-        if tokens[:row].min() < 0 or tokens[:row].max() >= self.vocabulary or max(pages) >= self.page_count:
-            raise ValueError("there is no such token, or no such page")
-        self._room_for_scores(len(wanted))
-        self._put("page_list", np.array(pages, np.int64))
-        self._fill("wanted_rows", wanted)
-        self._fill("block_starts", [start for start, _ in blocks])
-        self._fill("block_counts", [count for _, count in blocks])
-        self._table["rows"], self._table["wanted"], self._table["blocks"] = row, len(wanted), len(blocks)
+        """Run the model once over all feeds: see decoding.Decoder. Raises: ValueError for what it cannot do."""
+        self._check(feeds)
+        packed = pack(feeds)
+        for name, numbers in packed.items():
+            self._put(name, np.array(numbers, np.int64))
+        wanted = len(packed["wanted_rows"])
+        self._room_for_scores(wanted)
+        self._table["rows"], self._table["wanted"] = len(packed["tokens"]), wanted
+        self._table["blocks"] = len(packed["block_starts"])
         self._run(self._table.ctypes.data, 0)
-        scores: NDArray[np.float32] = self._arrays["scores"][: len(wanted), : self.vocabulary]
+        scores: NDArray[np.float32] = self._arrays["scores"][:wanted, : self.vocabulary]
         return scores
 
-    def _fill(self, name: str, values: list[int]) -> None:
-        self._arrays[name][: len(values)] = values
+    def _check(self, feeds: Sequence[Feed]) -> None:
+        """Machine code would read and write wherever it is told to."""
+        if not 1 <= sum(len(feed.tokens) for feed in feeds) <= MAX_ROWS or not all(feed.tokens for feed in feeds):
+            raise ValueError(f"a step takes 1 to {MAX_ROWS} tokens, and one of each feed at least")
+        for feed in feeds:
+            end, pages = feed.start + len(feed.tokens), feed.pages.numbers
+            if feed.start < 0 or end > min(self.context_tokens, len(pages) * PAGE_TOKENS):
+                raise ValueError("a sequence has more tokens than pages, or than the context")
+            if min(feed.tokens) < 0 or max(feed.tokens) >= self.vocabulary:
+                raise ValueError("there is no such token")
+            if min(pages) < 0 or max(pages) >= self.page_count:
+                raise ValueError("there is no such page")
+
+
+def pack(feeds: Sequence[Feed]) -> dict[str, list[int]]:
+    """Lay feeds out as the rows of a step: whole numbers by the names that kernels/table.py has for them."""
+    packed: dict[str, list[int]] = {name: [] for name in PACKED}
+    for feed in feeds:
+        first, count = len(packed["tokens"]), len(feed.tokens)
+        packed["tokens"] += feed.tokens
+        packed["positions"] += range(feed.start, feed.start + count)
+        packed["page_starts"] += [len(packed["page_list"])] * count
+        packed["page_list"] += feed.pages.numbers[: -(-(feed.start + count) // PAGE_TOKENS)]
+        starts = range(0, count, BLOCK_ROWS)
+        packed["block_starts"] += [first + start for start in starts]
+        packed["block_counts"] += [min(BLOCK_ROWS, count - start) for start in starts]
+        if feed.wants_scores:
+            packed["wanted_rows"].append(first + count - 1)
+    return packed
 
 
 def _help(run: Run, table: NDArray[Any], number: int, _arrays: dict[str, NDArray[Any]]) -> None:

@@ -7,8 +7,9 @@ numbers from -127 to 127 and one scale (round to nearest, symmetric).
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +23,6 @@ from service.engine.shape import Shape
 ROWS_AT_ONCE = 4096
 Array = NDArray[np.generic]
 Tensors = Callable[[str], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Matrices of one place in every layer, [layers, rows, columns]; `scale` is [layers, rows], ones for float32."""
-
-    elements: Array
-    scale: NDArray[np.float32]
 
 
 class Weights:
@@ -126,20 +119,15 @@ def _vector(get: Tensors, name: str, width: int) -> NDArray[np.float32]:
     return found
 
 
-class _open:
-    """All tensors of a folder by name, read from its files when they are asked for."""
+@contextmanager
+def _open(folder: Path) -> Iterator[Tensors]:
+    """Give all tensors of a folder by name; each is read when it is asked for."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(safe_open(path, framework="pt")) for path in sorted(folder.glob("*.safetensors"))]
+        places: dict[str, Any] = {name: file for file in files for name in file.offset_keys()}
 
-    def __init__(self, folder: Path) -> None:
-        self._files = [safe_open(path, framework="pt") for path in sorted(folder.glob("*.safetensors"))]
+        def get(name: str) -> torch.Tensor:
+            tensor: torch.Tensor = places[name].get_tensor(name)
+            return tensor
 
-    def __enter__(self) -> Tensors:
-        self._places = {name: file for file in self._files for name in file.keys()}
-        return self._get
-
-    def _get(self, name: str) -> torch.Tensor:
-        tensor: torch.Tensor = self._places[name].get_tensor(name)
-        return tensor
-
-    def __exit__(self, *_: object) -> None:
-        self._files.clear()
-        self._places.clear()
+        yield get

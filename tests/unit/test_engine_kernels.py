@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
 
+import service
 from service.engine.decoding import PAGE_TOKENS, Feed, Pages
 from service.engine.fast_decoder import FastDecoder, make_angles
+from service.engine.kernels import processor
 from service.engine.kernels.loading import load
 from service.engine.shape import UnknownShape, read_shape
 from service.engine.weights import Weights
@@ -151,6 +154,20 @@ def test_a_model_that_the_kernels_do_not_fit_is_named(network: Any) -> None:
         read_shape(network.config, 64)
     with pytest.raises(UnknownShape, match="gpt2 are not among qwen2, qwen3, llama"):
         read_shape(GPT2Config(), 8)
+
+
+def test_kernels_are_made_anew_when_anything_changes_that_goes_into_them() -> None:
+    found, left = set(), [Path(processor.__file__).with_name(name) for name in ("build.py", "step.py")]
+    while left:
+        path = left.pop()
+        found.add(path)
+        # Of what build.py imports at its top nothing is compiled.
+        text = "" if path.name == "build.py" else path.read_text(encoding="utf-8")
+        names = re.findall(r"^from (service\.engine\.\S+) import", text, re.MULTILINE)
+        left += {
+            Path(service.__path__[0]).parent.joinpath(*name.split(".")).with_suffix(".py") for name in names
+        } - found
+    assert {(Path(processor.__file__).parent / name).resolve() for name in processor.SOURCES} == found
 
 
 def test_a_matrix_of_another_size_is_named(network: Any, tmp_path: Path) -> None:

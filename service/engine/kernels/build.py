@@ -36,19 +36,16 @@ def build(folder: Path, lanes: int) -> None:
 
 def compile_step(precision: str, lanes: int) -> tuple[str, bytes]:
     """Compile one kind of step. Returns: the name of its function, and an ELF object file."""
-    from numba import types
-
     from service.engine.kernels.step import make_step
 
-    weights, cache = (getattr(types, kind) for kind in KINDS[precision])
-    step = make_step(lanes, weights, cache)
+    step = make_step(lanes, *KINDS[precision])
     return step._wrapper_name, step._library._get_compiled_object()
 
 
 def _write(path: Path, content: bytes) -> None:
     beside = path.with_name(path.name + ".new")
     beside.write_bytes(content)
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ def is_current(folder: Path) -> bool:
 
 
 def load(folder: Path, precision: str) -> Run:
-    """Load the step of a precision; it takes the table's address and the thread's number, without the interpreter's lock.
+    """Load the step of a precision. It takes the table's address and the thread's number, and no interpreter's lock.
 
     Raises: OSError, KeyError, RuntimeError where the folder does not hold it.
     """

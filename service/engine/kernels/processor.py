@@ -9,7 +9,20 @@ import llvmlite
 import llvmlite.binding as llvm
 
 LIST = "kernels.json"
-SOURCES = ("step.py", "table.py", "vector.py")
+# What goes into the object code, from this folder.
+SOURCES = (
+    "../decoding.py",
+    "arrays.py",
+    "attention.py",
+    "build.py",
+    "linear.py",
+    "rows.py",
+    "step.py",
+    "table.py",
+    "threads.py",
+    "vector.py",
+    "vector_maths.py",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class Processor:
         """Return what an object file is good for: this processor, this compiler, these sources."""
         digest = hashlib.sha256()
         for name in SOURCES:
-            digest.update(Path(__file__).with_name(name).read_bytes())
+            digest.update((Path(__file__).parent / name).read_bytes())
         made_of = {"sources": digest.hexdigest(), "llvmlite": llvmlite.__version__}
         return {"cpu": self.name, "features": self.features, "lanes": self.lanes, **made_of}
 

@@ -21,7 +21,8 @@ NAMES = (
     "attention_norm", "inner_norm", "last_norm", "query_norm", "key_norm",
     # [context, head_size / 2]
     "cosines", "sines",
-    # cache: keys [layers, pages, kv_heads, head_size, PAGE_TOKENS], values [layers, pages, kv_heads, PAGE_TOKENS, head_size]
+    # cache: keys [layers, pages, kv_heads, head_size, PAGE_TOKENS],
+    # values [layers, pages, kv_heads, PAGE_TOKENS, head_size]
     "keys", "values",
     # whole, a row: its token, its position, and where its sequence's page numbers begin in `page_list`
     "tokens", "positions", "page_starts", "page_list",
@@ -38,3 +39,13 @@ NAMES = (
 TILE_ROWS = 4
 SEMAPHORE_BYTES = 64  # sem_t, and the rest of its cache line
 TABLE = np.dtype([(name, np.int64) for name in NAMES])
+# Cells of t.sync, each on a cache line of its own: how many threads have arrived where they meet, how often they have
+# met, and from CLAIMS on, for each part of a step, how many of its pieces are taken.
+LINE = 8
+ARRIVED, GENERATION, CLAIMS = 0, LINE, 2 * LINE
+PARTS_PER_LAYER, PARTS_OF_STEP = 8, 3
+
+
+def sync_size(layers: int) -> int:
+    """Return how many cells t.sync has."""
+    return CLAIMS + LINE * (PARTS_PER_LAYER * layers + PARTS_OF_STEP)

@@ -1,0 +1,32 @@
+"""Arrays at the addresses that the table names. None knows its size: the sizes are in the table."""
+
+import numpy as np
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+ANY_SIZE = 1 << 40
+compiled = njit(error_model="numpy")
+
+
+@intrinsic
+def view(_, address, like):
+    """Give an address as a pointer to elements of the type of `like`."""
+    pointer = types.CPointer(like)
+
+    def generate(context, builder, _signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(pointer))
+
+    return pointer(address, like), generate
+
+
+def make_array(like):
+    """Make a function that gives the array at an address, of elements of the type of `like`."""
+
+    @compiled
+    def array(address):
+        return carray(view(address, like), (ANY_SIZE,))
+
+    return array
+
+
+floats, whole = make_array(np.float32(0)), make_array(np.int64(0))
