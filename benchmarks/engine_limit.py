@@ -16,7 +16,7 @@ PASSES = 9
 CHUNKS_PER_THREAD = 4
 
 
-@numba.njit(parallel=True, fastmath=True)
+@numba.njit(parallel=True, fastmath=True)  # type: ignore[untyped-decorator]
 def read(numbers: NDArray[np.float32], sums: NDArray[np.float32]) -> None:
     """Sum up each thread's parts: the least that can be done with what is read."""
     for chunk in numba.prange(sums.size):

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.one_by_one import OneByOne
+from service.config import Engine
 from service.engine import model
 from service.engine.decoding import Decoder, Feed, Pages
 
 
 def load(folder: Path, precision: str, threads: int, context_tokens: int, slots: int) -> Decoder:
-    """Load a model's decoder as the engine does."""
-    return OneByOne(model.load(folder, context_tokens, threads), precision, slots)
+    """Load a model's decoder as the engine does; the kernels are compiled once and kept."""
+    settings = Engine(precision=precision, threads=threads, context_tokens=context_tokens, slots=slots)
+    return model.load(folder, settings, Path.home() / ".cache" / "ferry").decoder
 
 
 def pages(decoder: Decoder, sequences: int) -> list[Pages]:

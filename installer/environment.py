@@ -94,9 +94,11 @@ def add_kernels(venv: Path, app: Path, places: Places) -> str:
     """
     if not (app / "service" / "engine" / "kernels").is_dir():
         return ""
-    words = ["-m", "service.engine.kernels.build", "--like", places.current / "app" / KERNELS, KERNELS]
+    words = ["-m", "service.engine.kernels.build", "--like", str(places.current / "app" / KERNELS), KERNELS]
     done = process.run([venv / "bin" / "python", "-E", "-s", "-B", *words], cwd=app, check=False)
-    return "" if done.returncode == 0 else done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or "it failed"
+    if done.returncode == 0:
+        return ""
+    return done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or "it failed"
 
 
 def model_type(release: Path) -> str:

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import compiled_kernels
 import httpx
+
+from tests import compiled_kernels
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_S = 120.0

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import engine_process
-import pytest
 import tiny_model
 from web_process import web_process
 
