@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tiny_model
 from engine_process import EngineProcess, running
+from privacy_soak import Socket
 
 from service.web.privacy import examine
 
@@ -29,25 +30,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
     model = tiny_model.make(tmp_path_factory.mktemp("tiny"))
     with running(EngineProcess(tmp_path_factory.mktemp("engine"), model, "tiny", CONFIG)) as process:
         yield process
-
-
-class Socket:
-    """Asks an engine as the web tier does."""
-
-    def __init__(self, engine: EngineProcess) -> None:
-        self.engine = engine
-
-    def __call__(self, user: int, conversation: int, body: Mapping[str, Any], leave: bool) -> str:
-        headers = {"X-Ferry-User": f"user{user}", "X-Ferry-Conversation": f"c{conversation}"}
-        with self.engine.client() as client:
-            request = {**body, "stream": leave}
-            with client.stream("POST", "/v1/chat/completions", json=request, headers=headers) as response:
-                assert response.status_code == 200
-                if leave:
-                    next(response.iter_raw(), b"")
-                    return ""
-                response.read()
-                return str(response.json()["choices"][0]["message"]["content"])
 
 
 def test_no_conversation_reads_anothers_words_and_each_answer_is_the_one_given_alone(engine: EngineProcess) -> None:

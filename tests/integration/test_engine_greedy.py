@@ -1,0 +1,91 @@
+"""float32 gives transformers' own greedy tokens: 256 on each of 20 prompts, beside strangers, after hits and evictions.
+
+Every token is compared with what transformers' forward finds likeliest after all tokens before it, which is what its
+`generate` takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import compiled_kernels
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bundle.demo_model import demo_folder
+from service.config import Engine
+from service.engine.decoding import Decoder, Feed, Pages
+from service.engine.fast_decoder import FastDecoder
+from service.engine.model import load
+
+TOKENS, TOGETHER, PAGES_EACH = 256, 8, 6
+TOPICS = (
+    "the sea", "bread", "prime numbers", "the moon", "chess", "a bridge", "tea", "snow", "trains", "bees",
+    "glass", "maps", "a violin", "rivers", "salt", "clocks", "paper", "wind", "gardens", "letters",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+    home = tmp_path_factory.mktemp("release")
+    (home / "app").mkdir()
+    (home / "app" / "kernels").symlink_to(compiled_kernels.folder())
+    (home / "model").symlink_to(demo_folder())
+    settings = Engine(context_tokens=64 * PAGES_EACH, slots=TOGETHER, threads=2)
+    decoder = load(home / "model", settings, home).decoder
+    assert isinstance(decoder, FastDecoder)
+    return decoder
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    tokenizer = AutoTokenizer.from_pretrained(demo_folder())
+    return [tokenizer(f"Write a long story about {topic}. Once upon a time").input_ids for topic in TOPICS]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    return AutoModelForCausalLM.from_pretrained(demo_folder(), dtype=torch.float32).eval()
+
+
+def write(decoder: Decoder, asked: list[tuple[Pages, list[int]]], cached: int = 0) -> list[list[int]]:
+    """Continue prompts greedily, all at once; the first tokens of each are in its pages already."""
+    feeds = [Feed(pages, cached, prompt[cached:], True) for pages, prompt in asked]
+    answers: list[list[int]] = [[] for _ in asked]
+    for _ in range(TOKENS):
+        for answer, scores in zip(answers, decoder.step(feeds), strict=True):
+            answer.append(int(np.argmax(scores)))
+        feeds = [
+            Feed(pages, len(prompt) + len(answer) - 1, answer[-1:], True)
+            for (pages, prompt), answer in zip(asked, answers, strict=True)
+        ]
+    return answers
+
+
+def pages_of(place: int) -> Pages:
+    return Pages(list(range(place * PAGES_EACH, (place + 1) * PAGES_EACH)))
+
+
+@torch.inference_mode()
+def likeliest(reference: Any, prompt: list[int], answer: list[int]) -> list[int]:
+    scores = reference(torch.tensor([prompt + answer])).logits[0]
+    return [int(token) for token in scores[len(prompt) - 1 : -1].argmax(-1)]
+
+
+def test_all_tokens_are_transformers_whatever_else_is_decoded(
+    decoder: Decoder, prompts: list[list[int]], reference: Any
+) -> None:
+    answers: list[list[int]] = []
+    for start in range(0, len(prompts), TOGETHER):
+        # From the second round on, the pages hold what was evicted.
+        part = prompts[start : start + TOGETHER]
+        answers += write(decoder, [(pages_of(place), prompt) for place, prompt in enumerate(part)])
+    assert [len(answer) for answer in answers] == [TOKENS] * len(TOPICS)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        assert answer == likeliest(reference, prompt, answer)
+    last = len(prompts) - 1
+    again = (pages_of(last % TOGETHER), prompts[last])
+    assert write(decoder, [again], cached=len(prompts[last]) - 2) == [answers[last]], "after a hit, alone"
+    assert write(decoder, [(pages_of(7), prompts[0])]) == [answers[0]], "after an eviction, alone"
