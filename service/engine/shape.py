@@ -55,16 +55,7 @@ class Shape:
 
 def read_shape(config: Any, lanes: int) -> Shape:
     """Read a PretrainedConfig. Raises: UnknownShape."""
-    if config.model_type not in KNOWN:
-        raise UnknownShape(f"models of the kind {config.model_type} are not among {', '.join(KNOWN)}")
-    if config.hidden_act != "silu" or getattr(config, "mlp_bias", False):
-        raise UnknownShape("its feed-forward part is not the usual one")
-    if config.model_type != "qwen2" and getattr(config, "attention_bias", False):
-        raise UnknownShape("its attention has a bias")
-    if getattr(config, "use_sliding_window", False) or set(getattr(config, "layer_types", None) or ()) - {
-        "full_attention"
-    }:
-        raise UnknownShape("its attention slides")
+    _check_kind(config)
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     shape = Shape(
         config.num_hidden_layers,
@@ -78,11 +69,20 @@ def read_shape(config: Any, lanes: int) -> Shape:
         config.model_type == "qwen3",
         config.tie_word_embeddings,
     )
-    for name, size, divisor in (
-        ("hidden size", shape.hidden, 2 * lanes),
-        ("feed-forward size", shape.inner, 2 * lanes),
-        ("head size", shape.head_size, 2 * lanes),
-    ):
-        if size % divisor:
-            raise UnknownShape(f"its {name} {size} is no multiple of {divisor}")
+    named = {"hidden size": shape.hidden, "feed-forward size": shape.inner, "head size": shape.head_size}
+    for name, size in named.items():
+        if size % (2 * lanes):
+            raise UnknownShape(f"its {name} {size} is no multiple of {2 * lanes}")
     return shape
+
+
+def _check_kind(config: Any) -> None:
+    if config.model_type not in KNOWN:
+        raise UnknownShape(f"models of the kind {config.model_type} are not among {', '.join(KNOWN)}")
+    if config.hidden_act != "silu" or getattr(config, "mlp_bias", False):
+        raise UnknownShape("its feed-forward part is not the usual one")
+    if config.model_type != "qwen2" and getattr(config, "attention_bias", False):
+        raise UnknownShape("its attention has a bias")
+    layers = set(getattr(config, "layer_types", None) or ())
+    if getattr(config, "use_sliding_window", False) or layers - {"full_attention"}:
+        raise UnknownShape("its attention slides")

@@ -89,16 +89,13 @@ def gather(t, layer, row, head, count, is_by_row):
     return Queries(count, length, growth, query_at, query_step, result_at, result_step, pages_at, cache_at)
 
 
-def make_attend(lanes, cache_like):
-    """Make a function that attends from one block of rows to one head of its sequence."""
+def make_mix_rows(lanes):
+    """Make a function for up to four rows of any width: y[b, d] += sum over t < count of p[b, t] * v[t, d]."""
     mix1, mix2, mix3, mix4 = (make_mix(lanes, 4, columns) for columns in (1, 2, 3, 4))
-    mix_end = make_mix(lanes, 2, 1)
-    largest, total, weigh = make_fold(lanes, "max"), make_fold(lanes, "sum"), make_weigh(lanes)
-    wide, cached = 4 * lanes, make_array(cache_like)
+    mix_end, wide = make_mix(lanes, 2, 1), 4 * lanes
 
     @compiled
     def mix(columns, p, p_at, p_step, count, v, v_at, width, y, y_at, y_step):
-        """y[b, d] += sum over t < count of p[b, t] * v[t, d], for b < columns, d < width."""
         at = 0
         while width - at >= wide:
             if columns == 4:
@@ -114,9 +111,15 @@ def make_attend(lanes, cache_like):
             for b in range(columns):
                 mix_end(p, p_at + b * p_step, p_step, count, v, v_at + at, width, y, y_at + b * y_step + at, y_step)
 
+    return mix
+
+
+def make_soften(lanes):
+    """Make a function that sets each query's scores to softmax(scores / √size), zero where it does not see."""
+    largest, total, weigh = make_fold(lanes, "max"), make_fold(lanes, "sum"), make_weigh(lanes)
+
     @compiled
     def soften(q, scores, stride, size):
-        """Make each query's scores shares of one: softmax(scores / √size), zero for what the query does not see."""
         factor = np.float32(1) / np.sqrt(np.float32(size))
         for column in range(q.count):
             seen, at = q.length + column * q.growth, column * stride
@@ -128,6 +131,13 @@ def make_attend(lanes, cache_like):
             share = np.float32(1) / total(scores, at, stride)
             for i in range(seen):
                 scores[at + i] *= share
+
+    return soften
+
+
+def make_attend(lanes, cache_like):
+    """Make a function that attends from one block of rows to one head of its sequence."""
+    mix, soften, cached = make_mix_rows(lanes), make_soften(lanes), make_array(cache_like)
 
     @compiled
     def attend_queries(t, q, room):
