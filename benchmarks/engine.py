@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import engine_models, engine_served, engine_table, quality
 from benchmarks.clock import machine, record
 from benchmarks.engine_models import REAL, SHAPE
-from benchmarks.engines import Engine, child, engines
+from benchmarks.engines import Engine, child, engines, leave_out
 from benchmarks.model_bytes import Shape
 from benchmarks.workload import Workload
 
@@ -58,7 +58,7 @@ def measure(model: str, folder: Path, left_out: dict[str, str]) -> dict[str, Any
         try:
             served[precision] = engine_served.measure(folder, precision, THREADS, TURNS)
         except (RuntimeError, AssertionError) as error:
-            left_out[f"{model}: ferry {precision}, served"] = str(error)
+            leave_out(f"{model}: ferry {precision}, served", error, left_out)
     return {"turns": turns, "served": served, "bytes": _bytes(shape)}
 
 
@@ -71,7 +71,7 @@ def _run(engine: Engine, row: str, vocabulary: int, turns: Turns, left_out: dict
     try:
         _add(turns, engine.name, row, child([*engine.words, workload.words()]))
     except RuntimeError as error:
-        left_out[engine.label] = str(error)
+        leave_out(engine.label, error, left_out)
 
 
 def _add(turns: Turns, name: str, row: str, found: dict[str, Any]) -> None:

@@ -27,6 +27,9 @@ class Batches:
         self._model = llama_cpp.llama_model_load_from_file(
             workload.model.encode(), llama_cpp.llama_model_default_params()
         )
+        # It is silent, and what is not there would crash the next call.
+        if not self._model:
+            raise RuntimeError(f"{workload.model}: llama.cpp cannot read it")
         options = llama_cpp.llama_context_default_params()
         options.n_ctx = CONTEXT_TOKENS * max(1, workload.sequences // 4)
         options.n_seq_max = workload.sequences

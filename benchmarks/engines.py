@@ -54,8 +54,14 @@ def engines(model: str, with_peers: bool, left_out: dict[str, str]) -> list[Engi
         try:
             found.append(Engine(name, label, *make()))
         except RuntimeError as error:
-            left_out[label] = str(error)
+            leave_out(label, error, left_out)
     return found
+
+
+def leave_out(label: str, error: Exception, left_out: dict[str, str]) -> None:
+    """Go on without what cannot be measured, and say so at once: a run takes long."""
+    left_out[label] = str(error)
+    print(f"left out: {label}: {error}", file=sys.stderr)
 
 
 def _in(python: Path, name: str) -> list[str]:
