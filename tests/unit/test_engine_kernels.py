@@ -101,7 +101,7 @@ def test_neither_neighbours_nor_cuts_nor_old_pages_change_a_bit(network: Any, pr
         for seed in range(5)
     }
 
-    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.randoms(use_true_random=False))
     def mixed(chance: Any) -> None:
         numbers = list(range(PAGES))
