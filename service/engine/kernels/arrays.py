@@ -1,4 +1,8 @@
-"""Arrays at the addresses that the table names. None knows its size: the sizes are in the table."""
+"""Arrays at the addresses that the table names. None knows its size: the sizes are in the table.
+
+numba lets an index below zero count from the end. Where LLVM cannot prove that there is none, a loop is left without
+vectors: the innermost loops that matter count from zero, in an array that begins where they do.
+"""
 
 import numpy as np
 from numba import carray, njit, types

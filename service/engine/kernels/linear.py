@@ -52,8 +52,8 @@ def make_multiply(lanes, weight_like):
             top = largest(values, row * size, size)
             factors[row] = top / most
             factor = most / top if top > 0 else np.float32(0)
-            for i in range(row * size, (row + 1) * size):
-                rounded[i] = np.int16(np.rint(values[i] * factor))
+            for i in range(size):
+                rounded[row * size + i] = np.int16(np.rint(values[row * size + i] * factor))
 
     @compiled
     def multiply_tiles(m, first, end, x, rows, y):
@@ -76,12 +76,13 @@ def make_multiply(lanes, weight_like):
         if not is_int8:
             multiply_tiles(m, first, end, floats(x), rows, floats(y))
             return
-        sums, results, factors, scale = sums_at(y), floats(y), floats(room), floats(m.scale)
-        multiply_tiles(m, first, end, shorts(room + 4 * rows), rows, sums)
+        multiply_tiles(m, first, end, shorts(room + 4 * rows), rows, sums_at(y))
+        scale = floats(m.scale + 4 * (m.layer * m.width + first))
         for row in range(rows):
-            for n in range(first, end):
-                at = row * m.width + n
-                results[at] = np.float32(sums[at]) * (scale[m.layer * m.width + n] * factors[row])
+            start, factor = y + 4 * (row * m.width + first), floats(room)[row]
+            sums, results = sums_at(start), floats(start)
+            for i in range(end - first):
+                results[i] = np.float32(sums[i]) * (scale[i] * factor)
 
     return round_rows, multiply
 
@@ -101,10 +102,11 @@ def make_linear(lanes, weight_like):
                 return
             multiply(m, first, end, x, rows, y, room)
             if is_added:
-                totals, found = floats(t.x), floats(y)
                 for row in range(rows):
-                    for at in range(row * m.width + first, row * m.width + end):
-                        totals[at] += found[at]
+                    at = 4 * (row * m.width + first)
+                    totals, found = floats(t.x + at), floats(y + at)
+                    for i in range(end - first):
+                        totals[i] += found[i]
 
     @compiled
     def gate(t, part, layer, room):
