@@ -43,13 +43,8 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return network
 
 
-<<<<<<< HEAD
-def decoder(network: Any, precision: str, threads: int = 2, lanes: int = 8) -> FastDecoder:
-    folder = compiled_kernels.folder(lanes)
-=======
 def decoder(network: Any, precision: str, threads: int = 1, lanes: int = 8) -> FastDecoder:
-    folder = kernels.folder(lanes)
->>>>>>> kern
+    folder = compiled_kernels.folder(lanes)
     shape = read_shape(network.config, lanes)
     weights = Weights(network.folder, shape, lanes, precision == "int8")
     kind = np.uint16 if precision == "int8" else np.float32
