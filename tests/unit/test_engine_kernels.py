@@ -159,14 +159,14 @@ def test_a_model_that_the_kernels_do_not_fit_is_named(network: Any) -> None:
 
 
 def test_kernels_are_made_anew_when_anything_changes_that_goes_into_them() -> None:
-    folder = kernels.CHECKOUT / "service/engine/kernels"
+    folder = compiled_kernels.CHECKOUT / "service/engine/kernels"
     # Of what build.py imports itself nothing is compiled.
     found, left = {folder / "build.py"}, {folder / "step.py"}
     while left:
         path = left.pop()
         found.add(path)
         names = re.findall(r"^from (service\.engine\.\S+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
-        left |= {kernels.CHECKOUT / (name.replace(".", "/") + ".py") for name in names} - found
+        left |= {compiled_kernels.CHECKOUT / (name.replace(".", "/") + ".py") for name in names} - found
     assert {(folder / name).resolve() for name in SOURCES} == found
 
 
