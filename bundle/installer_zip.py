@@ -1,7 +1,7 @@
 """install.pyz: the installer, the trust core, and what they import of click and tqdm, out of the wheels of the lock.
 
 One zip that Python runs (PEP 441): stored, sorted, dated 1980-01-01, so that the same sources give the same bytes. Not
-compressed: other builds of zlib give other bytes. Instead the libraries come without comments and docstrings.
+compressed: other builds of zlib give other bytes. Instead all but the commands come without comments and docstrings.
 """
 
 import io
@@ -41,7 +41,9 @@ def make(checkout: Path, wheels: Iterable[Path]) -> bytes:
     members = {"__main__.py": MAIN}
     for path in sources_below(checkout, FOLDERS):
         if path.suffix != ".sh":
-            members[path.relative_to(checkout).as_posix()] = path.read_bytes()
+            name = path.relative_to(checkout).as_posix()
+            # click shows the docstrings of commands.
+            members[name] = path.read_bytes() if path.name.startswith("cli") else _slimmed(name, path.read_bytes())
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             used = (name for name in archive.namelist() if not name.endswith("/") and not UNUSED.fullmatch(name))

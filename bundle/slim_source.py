@@ -1,7 +1,7 @@
-"""Python source without its comments and docstrings, line for line: what others wrote and every delta carries.
+"""Python source without its comments and docstrings, line for line: every delta carries the installer.
 
 A source comes in, one that compiles to the same code goes out, docstrings apart. Lines keep their numbers, so that
-tracebacks fit the library as its makers publish it.
+tracebacks fit the sources as they are published.
 """
 
 import ast
