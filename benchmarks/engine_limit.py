@@ -16,7 +16,7 @@ PASSES = 9
 
 def measure(size_bytes: int, threads: int) -> float:
     """Return the bytes a second that `threads` threads read from memory: the median of some passes after a first."""
-    # numpy adds up with vectors and without the interpreter's lock; a plain loop would wait for its sums, not for memory.
+    # numpy adds up with vectors and without a lock; a plain loop would wait for its own sums, not for memory.
     numbers = np.ones(size_bytes // 4, np.float32)
     parts = np.array_split(numbers, threads)
     seconds = []
