@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m service.engine.kernels.build",
         description="Compile Ferry's kernels for this processor.",
-        epilog="Example: python -m service.engine.kernels.build --like /opt/ferry/current/kernels kernels",
+        epilog="Example: python -m service.engine.kernels.build --like /opt/ferry/current/app/kernels kernels",
     )
     parser.add_argument("folder", type=Path, help="where they go")
     parser.add_argument("--like", type=Path, help="take over the kernels in this folder, where they are the same")
