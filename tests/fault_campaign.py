@@ -3,19 +3,26 @@
 In: a bench (tests/install_bench.py) and a flow: install, upgrade, rollback, repair, restore or uninstall. Out: how many
 steps. After each fault the old or the new release must answer, the same command again must converge, and nothing may be
 left over.
-`python tests/fault_campaign.py` does all of them in user mode: `make soak`.
+`python tests/fault_campaign.py [FLOW...]` does all of them, or the named, in user mode, a server for each processor
+(`make soak`).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import urlopen
 
 import small_bundle
 from install_bench import OUTPUT, Bench, benching
@@ -23,6 +30,7 @@ from install_bench import OUTPUT, Bench, benching
 KINDS = ("SIGKILL", "ENOSPC", "EIO")
 FAULTS = Path(__file__).with_name("faults.py")
 INTERRUPTED_S = 60
+READY_S = 10
 
 
 @dataclass
@@ -63,10 +71,22 @@ class Campaign:
     def version(self) -> str:
         """Return the version that runs and answers, "" where nothing is installed, or about to be removed."""
         command = self.bench.prefix / "bin" / "ferry"
-        if not (self.bench.prefix / "state.json").exists() or "An uninstall was begun" in command.read_text():
+        state = self.bench.prefix / "state.json"
+        if not state.exists() or "An uninstall was begun" in command.read_text():
             return ""
-        found = self.bench.ferry("status")
-        return str(found["version"]) if found["ready"] else f"not ready: {found}"
+        found, current = json.loads(state.read_text()), (self.bench.prefix / "current").readlink().name
+        if current != found["release"]:
+            return f"{current} runs, but {found['release']} is written down"
+        return str(found["version"]) if self._answers() else f"not ready: {found}"
+
+    def _answers(self) -> bool:
+        """Say whether the service is ready; what was just taken back may need a moment."""
+        end = time.monotonic() + READY_S
+        while time.monotonic() < end:
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{self.bench.port}/readyz", timeout=READY_S) as answer:
+                return bool(answer.status == HTTPStatus.OK)
+            time.sleep(0.05)
+        return False
 
     def settle(self) -> None:
         """Wait until the guard has taken back, or finished, what was killed."""
@@ -211,7 +231,8 @@ def interrupt(campaign: Campaign, flow: Flow, kind: str, number: int) -> str:
     what = f"{flow.name}, {kind} at {steps[-1] if steps else 'no step'}"
     try:
         assert "Traceback" not in done.stderr, done.stderr
-        if kind == "SIGKILL":
+        if kind == "SIGKILL" and before:
+            # A first install has no guard: nothing ran before it.
             campaign.settle()
         _look(campaign, flow, kind, (before, after), done.returncode)
         # An uninstall may have taken the program along that would do it again.
@@ -239,21 +260,31 @@ def _look(campaign: Campaign, flow: Flow, kind: str, versions: tuple[str, str], 
             assert campaign.leftovers() == []
 
 
-def main() -> None:
-    """Do all of it, and say how much it was."""
-    total = 0
-    for flow in FLOWS.values():
-        with tempfile.TemporaryDirectory() as folder, benching(Path(folder)) as bench:
-            campaign = Campaign(bench)
-            count = begin(campaign, flow)
-            for number in range(1, count + 1):
-                for kind in KINDS:
-                    interrupt(campaign, flow, kind, number)
-            print(f"{flow.name}: {count} steps, each interrupted by {', '.join(KINDS)}", flush=True)
-            total += count * len(KINDS)
+def part(name: str, share: int, shares: int) -> int:
+    """Do every so manieth step of a flow, from the share's own on; return how many interruptions that was."""
+    os.umask(0o022)
+    flow, done = FLOWS[name], 0
+    with tempfile.TemporaryDirectory() as folder, benching(Path(folder)) as bench:
+        campaign = Campaign(bench)
+        count = begin(campaign, flow)
+        for number in range(1 + share, count + 1, shares):
+            for kind in KINDS:
+                interrupt(campaign, flow, kind, number)
+                done += 1
+    return done
+
+
+def main(names: list[str]) -> None:
+    """Do all of it, a server on each processor at a time, and say how much it was."""
+    shares, total = os.cpu_count() or 1, 0
+    with ProcessPoolExecutor(shares) as pool:
+        for name in names or list(FLOWS):
+            started = time.monotonic()
+            count = sum(pool.map(partial(part, name, shares=shares), range(shares)))
+            print(f"{name}: {count} interruptions, in {time.monotonic() - started:.0f} s", flush=True)
+            total += count
     print(f"{total} interruptions, and each time the old or the new release ran, and the same command again converged")
 
 
 if __name__ == "__main__":
-    os.umask(0o022)
-    main()
+    main(sys.argv[1:])
