@@ -1,4 +1,4 @@
-"""The words of the pages: a language is chosen for a request, and its dictionary (strings/*.json) comes out.
+"""The words of the pages: a language is chosen for a request, and its dictionary (strings/<language>/*.json) comes out.
 
 The chat page's scripts get the same dictionary, so that each text stands in one place.
 """
@@ -20,8 +20,10 @@ FOLDER = Path(__file__).parent / "strings"
 
 @cache
 def strings(language: str) -> dict[str, str]:
-    """Return a language's dictionary."""
-    words: dict[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+    """Return a language's dictionary, put together from its files: one for each page, and one word for each key."""
+    words: dict[str, str] = {}
+    for path in sorted((FOLDER / language).glob("*.json")):
+        words |= json.loads(path.read_text(encoding="utf-8"))
     return words
 
 
