@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from service import config as configuration
 from service.config import Config
 from service.paths import Paths
-from service.web import api, database, guard, health, language, openai_api, pages
+from service.web import api, database, guard, health, language, layout, openai_api, pages
 from service.web.audit import Audit
 from service.web.chat import Chat
 from service.web.database import Database
@@ -41,6 +41,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     app.before_request(guard.check_request)
     app.after_request(guard.add_headers)
     app.context_processor(_page_words)
+    app.context_processor(layout.context)
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

@@ -188,13 +188,13 @@ def test_the_language_is_the_chosen_one_else_the_browsers(chosen: str, accepted:
 def test_every_language_has_every_word_and_every_word_is_used() -> None:
     dictionaries = [language.strings(code) for code in language.NAMES]
     assert all(words.keys() == dictionaries[0].keys() for words in dictionaries)
-    sources = [*WEB.glob("templates/*.html"), *WEB.glob("static/js/*.js"), WEB / "pages.py"]
-    text = "".join(path.read_text() for path in sources)
+    text = "".join(path.read_text() for path in [*WEB.glob("templates/*.html"), *WEB.glob("static/js/*.js")])
     used = set(re.findall(r'\bt\.(\w+)|\bt\("(\w+)"\)', text))
     assert {one or two for one, two in used} <= dictionaries[0].keys()
-    computed = ("state_", "error_", "status_", "login_")
+    text += "".join(path.read_text() for path in WEB.glob("*.py"))
+    computed = ("state_", "error_", "status_", "login_", "nav_")
     for key in dictionaries[0]:
-        assert key.startswith(computed) or re.search(rf'\bt\.{key}\b|t\("{key}"\)', text), f"{key} is not used"
+        assert key.startswith(computed) or re.search(rf'\bt\.{key}\b|"{key}"', text), f"{key} is not used"
 
 
 def test_vendored_scripts_are_the_ones_that_the_readme_names() -> None:

@@ -1,0 +1,48 @@
+"""What every page's frame shows: who is logged in, and the links to the pages that their role may see.
+
+A page of its own extends templates/page.html, fills the blocks `title` and `content`, and its blueprint begins with
+`blueprint.before_request(language.switch)` so that the links to the other languages work on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import current_app, g, request
+
+EVERYBODY = ("user", "administrator", "auditor")
+PAGES = (
+    ("chat", "/", EVERYBODY),
+    ("account", "/account", EVERYBODY),
+    ("audit", "/audit", ("administrator", "auditor")),
+    ("admin", "/admin", ("administrator",)),
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link of the frame: its word is t["nav_NAME"]."""
+
+    name: str
+    path: str
+    is_current: bool
+
+
+def context() -> dict[str, object]:
+    """Return what templates/page.html needs on top of what a view passes."""
+    caller = g.get("caller")
+    return {"user": caller, "links": links(caller.role, request.path) if caller else []}
+
+
+def links(role: str, path: str) -> list[Link]:
+    """Return the links for a role, on a page at `path`; of pages that this release does not have there are none."""
+    known = {rule.rule for rule in current_app.url_map.iter_rules()}
+    return [
+        Link(name, target, _is_within(path, target))
+        for name, target, roles in PAGES
+        if role in roles and target in known
+    ]
+
+
+def _is_within(path: str, target: str) -> bool:
+    return path == target or (target != "/" and path.startswith(f"{target}/"))
