@@ -17,6 +17,7 @@ from installer.places import ROOT_PREFIX, places_of
 from service import config
 
 PAGES = [*MANUALS, ROOT / "docs" / "security.md", ROOT / "docs" / "security.zh.md"]
+SETTINGS = [ROOT / "docs" / "settings.md", ROOT / "docs" / "settings.zh.md"]
 ENGINES = [ROOT / "docs" / "engines.md", ROOT / "docs" / "engines.zh.md"]
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
@@ -50,7 +51,7 @@ def test_every_command_is_shown(page: Path) -> None:
     assert len(commands) > 15 and commands - shown == set()
 
 
-@pytest.mark.parametrize("page", MANUALS, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", SETTINGS, ids=lambda path: path.name)
 def test_every_setting_is_explained_with_its_default(page: Path) -> None:
     rows = [line for line in page.read_text().splitlines() if line.startswith("| `[")]
     for section in fields(config.Config):
@@ -75,7 +76,7 @@ def test_the_settings_that_the_page_on_engines_shows_can_be_used(page: Path) -> 
         assert config.parse(block).engine.url
 
 
-@pytest.mark.parametrize("page", [*PAGES, *ENGINES, ROOT / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*PAGES, *SETTINGS, *ENGINES, ROOT / "README.md"], ids=lambda path: path.name)
 def test_every_link_leads_to_a_file(page: Path) -> None:
     links = LINK.findall(page.read_text())
     assert links and [link for link in links if not (page.parent / link).exists()] == []
