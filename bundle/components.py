@@ -6,9 +6,8 @@ digest, from which the SBOM, the licence report and the comparison are made.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from checksums import sums
 from checksums.layout import INTERPRETER_FOLDER
@@ -18,7 +17,7 @@ MODEL, WHEEL, INTERPRETER, SCRIPT, FERRY = "model", "wheel", "interpreter", "scr
 MODEL_FOLDER, APP_FOLDER = "payload/model/", "payload/app/"
 VENDORED = "service/web/static/vendor/"
 RECORD = f"{APP_FOLDER}{VENDORED}README.md"
-ROW = re.compile(r"\| ([\w.-]+) \| ([\w.@/-]+) ([\w.+-]+) \| [^|\n]+ \| ([^|\n]+?) \| [0-9a-f]{64} \|")
+ROW = re.compile(r"\| ([\w./-]+) \| ([\w.@/-]+) ([\w.+-]+) \| [^|\n]+ \| ([^|\n]+?) \| [0-9a-f]{64} \|")
 PYTHON_LICENSE, FERRY_LICENSE = "PSF-2.0", "Apache-2.0"
 # Said in the manifest's licence line, so that the installer and `inspect --licenses` need no list of licences.
 NO_COMMERCIAL_USE = "(no commercial use)"
@@ -44,9 +43,9 @@ class Component:
 
 @dataclass(frozen=True)
 class Script:
-    """A script of another project that the page loads, as the record beside it says."""
+    """A package of another project that the page loads files of, as the record beside them says."""
 
-    file: str
+    paths: tuple[str, ...]
     name: str
     version: str
     license: str
@@ -54,7 +53,7 @@ class Script:
     @property
     def text(self) -> str:
         """What its licence text is called, in the same folder."""
-        return f"{self.file.partition('.')[0]}.LICENSE.txt"
+        return f"{self.paths[0].partition('.')[0]}.LICENSE.txt"
 
 
 def digest_of(files: Iterable[File]) -> str:
@@ -74,9 +73,10 @@ def of(manifest: Manifest, record: str) -> list[Component]:
             Component(INTERPRETER, "python", manifest.python.version, PYTHON_LICENSE, files, "licenses/python/")
         )
     for script in scripts(record):
-        if file := by_path.get(f"{APP_FOLDER}{VENDORED}{script.file}"):
+        places = [f"{APP_FOLDER}{VENDORED}{path}" for path in sorted(script.paths)]
+        if files := tuple(by_path[place] for place in places if place in by_path):
             texts = f"licenses/scripts/{script.name}-{script.version}/"
-            found.append(Component(SCRIPT, script.name, script.version, script.license, (file,), texts))
+            found.append(Component(SCRIPT, script.name, script.version, script.license, files, texts))
     return [*found, ferry(manifest)]
 
 
@@ -86,11 +86,15 @@ def ferry(manifest: Manifest) -> Component:
     return Component(FERRY, "ferry", manifest.version, FERRY_LICENSE, files, "licenses/ferry/")
 
 
-def scripts(record: str) -> Iterator[Script]:
-    """Yield what the record of vendored scripts lists."""
+def scripts(record: str) -> list[Script]:
+    """Return the packages that the record of vendored files lists, the files of each together."""
+    found: dict[str, Script] = {}
     for line in record.splitlines():
-        if (found := ROW.fullmatch(line)) and PurePosixPath(found[1]).suffix == ".js" and line.isprintable():
-            yield Script(found[1], found[2], found[3], found[4])
+        if (row := ROW.fullmatch(line)) and line.isprintable() and ".." not in row[1]:
+            path, name, version, license_name = row.groups()
+            before = found[name].paths if name in found else ()
+            found[name] = Script((*before, path), name, version, license_name)
+    return list(found.values())
 
 
 def _model(manifest: Manifest) -> Component:

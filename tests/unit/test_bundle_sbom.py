@@ -75,8 +75,9 @@ def test_it_names_every_wheel_the_interpreter_and_the_model_with_version_digest_
     lines = [f"{digest}  {path}\n" for path, digest in sorted(digests.items()) if path.startswith("payload/model/")]
     expected[manifest.model.id] = (manifest.model.commit, hashlib.sha256("".join(lines).encode()).hexdigest())
     scripts = {"markdown-it.umd.min.js": ("markdown-it", "15.0.3"), "purify.min.js": ("dompurify", "3.4.18")}
+    folder = f"{components.APP_FOLDER}{components.VENDORED}"
     for file, (name, version) in scripts.items():
-        expected[name] = (version, digests[f"{components.APP_FOLDER}{components.VENDORED}{file}"])
+        expected[name] = (version, digests[f"{folder}{file}"])
     assert {name: (one["version"], one["hashes"][0]["content"]) for name, one in found.items()} == expected
     assert all(one["licenses"] for one in found.values())
     assert found["torch"]["licenses"] == [{"expression": "Apache-2.0 AND BSD-3-Clause"}]
