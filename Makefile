@@ -33,9 +33,9 @@ e2e: setup
 	@sh tests/system_packages.sh
 	@.venv/bin/python -m pytest $(BESIDE) tests/e2e
 
-# make check      lint, types, import arrows, shell lint
+# make check      lint, types, import arrows, shell lint, and what browsers of 2020 can run
 check: setup
-	@.venv/bin/python -m pytest -q tests/unit/test_repository.py
+	@.venv/bin/python -m pytest -q tests/unit/test_repository.py tests/unit/test_browser_floor.py
 
 # make bench      the benchmark table, recorded below benchmarks/results (BENCH_TURNS=5; PEERS=1 adds other engines)
 bench: setup

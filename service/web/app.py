@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from service import config as configuration
 from service.config import Config
 from service.paths import Paths
-from service.web import api, database, guard, health, language, layout, openai_api, pages
+from service.web import api, database, guard, health, language, layout, openai_api, pages, preferences
 from service.web.audit import Audit
 from service.web.chat import Chat
 from service.web.database import Database
@@ -39,6 +39,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     for blueprint in (pages.blueprint, api.blueprint, openai_api.blueprint, health.blueprint):
         app.register_blueprint(blueprint)
     app.before_request(guard.check_request)
+    app.before_request(preferences.switch_theme)
     app.after_request(guard.add_headers)
     app.context_processor(_page_words)
     app.context_processor(layout.context)
@@ -57,7 +58,12 @@ def from_environment() -> Flask:
 
 def _page_words() -> dict[str, object]:
     chosen = language.current()
-    return {"t": language.strings(chosen), "language": chosen, "languages": language.NAMES}
+    return {
+        "t": language.strings(chosen),
+        "language": chosen,
+        "languages": language.NAMES,
+        "theme": preferences.theme(),
+    }
 
 
 def _refused(refusal: Refusal) -> Response:

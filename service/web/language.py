@@ -9,9 +9,11 @@ import json
 from functools import cache
 from pathlib import Path
 
-from flask import redirect, request
+from flask import request
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.wrappers import Response
+
+from service.web import preferences
 
 COOKIE = "ferry_language"
 NAMES = {"en": "English", "zh": "中文"}
@@ -40,9 +42,4 @@ def choose(chosen: str, accepted: LanguageAccept) -> str:
 
 def switch() -> Response | None:
     """Handle `?lang=zh` on any page: remember it and come back without it."""
-    wanted = request.args.get("lang", "")
-    if request.method != "GET" or wanted not in NAMES:
-        return None
-    response = redirect(request.path)
-    response.set_cookie(COOKIE, wanted, max_age=365 * 86400, httponly=True, samesite="Lax", secure=request.is_secure)
-    return response
+    return preferences.remember("lang", NAMES, COOKIE)

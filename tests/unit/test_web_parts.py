@@ -14,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 from werkzeug.datastructures import LanguageAccept
 
+from bundle import components
 from service.config import Engine, Web
 from service.web import accounts, database, history, language, passwords, revisions, selftest, sse
 from service.web.conversations import title_of
@@ -192,27 +193,21 @@ def test_every_language_has_every_word_and_every_word_is_used() -> None:
     used = set(re.findall(r'\bt\.(\w+)|\bt\("(\w+)"\)', text))
     assert {one or two for one, two in used} <= dictionaries[0].keys()
     text += "".join(path.read_text() for path in WEB.glob("*.py"))
-    computed = ("state_", "error_", "status_", "login_", "nav_")
+    computed = ("state_", "error_", "status_", "login_", "nav_", "theme_")
     for key in dictionaries[0]:
         assert key.startswith(computed) or re.search(rf'\bt\.{key}\b|"{key}"', text), f"{key} is not used"
 
 
-def test_vendored_scripts_are_the_ones_that_the_readme_names() -> None:
+def test_vendored_files_are_the_ones_that_the_readme_names() -> None:
     folder = WEB / "static" / "vendor"
-    listed = dict(re.findall(r"^\| (\S+\.js) \|.*\| ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M))
-    assert listed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.js")}
-    assert {path.name for path in folder.glob("*.LICENSE.txt")} == {"markdown-it.LICENSE.txt", "purify.LICENSE.txt"}
-
-
-def test_our_scripts_use_nothing_that_browsers_of_2020_lack() -> None:
-    newer = r"\?\.[A-Za-z_(\[]|\?\?|replaceAll|structuredClone|randomUUID|\.at\(|Object\.hasOwn|\bstatic \{|#\w+ ?[=(;]"
-    for path in (WEB / "static" / "js").glob("*.js"):
-        assert not re.search(newer, path.read_text()), path.name
-    for path in (WEB / "static" / "css").glob("*.css"):
-        styles = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
-        assert not re.search(
-            r":has\(|:is\(|:where\(|\binset:|aspect-ratio|(?<!-)\bgap:|@layer|@container|https?:", styles
-        ), path.name
+    listed = dict(re.findall(r"^\| (\S+) \|.*\| ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M))
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    texts = {name for name in files if name.endswith(".LICENSE.txt")}
+    others = {name: path for name, path in files.items() if name not in {"README.md", *texts}}
+    assert listed == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in others.items()}
+    packages = components.scripts((folder / "README.md").read_text())
+    assert {name for package in packages for name in package.paths} == listed.keys()
+    assert texts == {package.text for package in packages}
 
 
 def test_pages_have_no_inline_script_style_or_foreign_address() -> None:
