@@ -29,7 +29,7 @@ def switch_theme() -> Response | None:
 
 
 def remember(argument: str, allowed: Collection[str], cookie: str) -> Response | None:
-    """Keep the argument's value in a cookie and lead back to the page without it; None when there is nothing to keep."""
+    """Keep the argument's value in a cookie and lead back to the page without it; None: nothing to keep."""
     wanted = request.args.get(argument, "")
     if request.method != "GET" or wanted not in allowed:
         return None
