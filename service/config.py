@@ -146,6 +146,11 @@ class Queue:
 
 
 @dataclass(frozen=True)
+class Quota:
+    tokens_per_day: int = _whole(0, 0, 2_000_000_000)
+
+
+@dataclass(frozen=True)
 class History:
     turns: int = _whole(8, 1, 1000)
 
@@ -170,6 +175,7 @@ class Config:
     data: Data = Data()
     engine: Engine = Engine()
     queue: Queue = Queue()
+    quota: Quota = Quota()
     history: History = History()
     audit: Audit = Audit()
     trust: Trust = Trust()
@@ -225,6 +231,11 @@ def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{section}] {key} = {_toml(value)}: {rule.refusal}; allowed: {rule.allowed}"
 
 
+def rule_of(section: str, key: str) -> Rule:
+    """Return what a key accepts, for whoever lets it be set elsewhere than in the file."""
+    return _settings(section)[key]
+
+
 def _settings(section: str) -> dict[str, Rule]:
     return {key.name: key.metadata["rule"] for key in fields(_SECTIONS[section])}
 
@@ -248,6 +259,7 @@ _SECTIONS: dict[str, Any] = {
     "data": Data,
     "engine": Engine,
     "queue": Queue,
+    "quota": Quota,
     "history": History,
     "audit": Audit,
     "trust": Trust,

@@ -179,11 +179,13 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             self._event({"content": piece})
             self._pause(SLOW_S if word in {"slow", "die"} else 0)
-        self._event({}, "length" if word == "slow" and rest == "3" else "stop")
+        timings = {"cache_n": 64, "prompt_n": 36, "predicted_n": 20, "predicted_per_second": 12.34}
+        told = {} if include_usage else {"timings": timings}
+        self._event({}, "length" if word == "slow" and rest == "3" else "stop", **told)
         if include_usage:
             cached = {"prompt_tokens_details": {"cached_tokens": 64}}
             usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, **cached}
-            chunk = {"choices": [], "usage": usage, "timings": {"predicted_per_second": 12.34}}
+            chunk = {"choices": [], "usage": usage, "timings": timings}
             self._chunk(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
@@ -203,10 +205,12 @@ class _Handler(BaseHTTPRequestHandler):
         head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL}
         self._json(200, {**head, "choices": [choice], "usage": usage})
 
-    def _event(self, delta: dict[str, str], finish_reason: str | None = None) -> None:
+    def _event(self, delta: dict[str, str], finish_reason: str | None = None, **told: object) -> None:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-        self._chunk(b"data: " + json.dumps({**head, "choices": [choice]}, ensure_ascii=False).encode() + b"\n\n")
+        self._chunk(
+            b"data: " + json.dumps({**head, "choices": [choice], **told}, ensure_ascii=False).encode() + b"\n\n"
+        )
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))

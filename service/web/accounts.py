@@ -22,13 +22,14 @@ MAX_NAME = 64
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a request comes from. `csrf_token` is empty for an API key."""
+    """Who a request comes from. `csrf_token` is empty for an API key, `key_id` is None for a person."""
 
     user_id: int | None
     name: str
     role: str
     quota_id: str  # what the engine's queue counts by
     csrf_token: str = ""
+    key_id: int | None = None
 
 
 def add_user(session: Session, name: str, password: str, role: str) -> User:

@@ -16,8 +16,10 @@ from service.web.chat import Chat
 from service.web.database import Database
 from service.web.engine_client import EngineClient
 from service.web.errors import Refusal
+from service.web.live_settings import LiveSettings
 from service.web.metrics import Metrics
 from service.web.services import KEY, Services
+from service.web.usage import Usage
 
 log = logging.getLogger(__name__)
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 400: "bad_request"}
@@ -28,13 +30,15 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = config.web.max_body_kib * 1024
     store = Database(database.url_of(config.data.url, paths.data))
+    settings = LiveSettings(config, store, is_local=engine.is_local)
     app.extensions[KEY] = Services(
-        config=config,
+        settings=settings,
         database=store,
         engine=engine,
         audit=Audit(paths.log, config.audit.enabled),
         chat=Chat(config, store, engine),
         metrics=Metrics(),
+        usage=Usage(store, lambda: settings.current().quota.tokens_per_day),
     )
     for blueprint in (pages.blueprint, api.blueprint, openai_api.blueprint, health.blueprint):
         app.register_blueprint(blueprint)

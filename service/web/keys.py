@@ -55,5 +55,5 @@ def find_key(session: Session, key: str) -> Caller | None:
     if row is None or (row.User is not None and not row.User.is_enabled):
         return None
     if row.User is None:
-        return Caller(None, f"key {row.ApiKey.name}", "user", f"key-{row.ApiKey.id}")
-    return Caller(row.User.id, row.User.name, row.User.role, f"user-{row.User.id}")
+        return Caller(None, f"key {row.ApiKey.name}", "user", f"key-{row.ApiKey.id}", key_id=row.ApiKey.id)
+    return Caller(row.User.id, row.User.name, row.User.role, f"user-{row.User.id}", key_id=row.ApiKey.id)

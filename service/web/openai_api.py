@@ -17,6 +17,7 @@ from service.web.chat import away, refusal_of
 from service.web.client_watch import watch_client
 from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway
 from service.web.errors import Refusal
+from service.web.meter import Meter, asking
 from service.web.services import caller, services
 from service.web.sse import BrokenStream, Ending
 
@@ -55,13 +56,19 @@ def completions() -> Response:
 
 
 def _forward(path: str, body: dict[str, Any]) -> Response:
+    services().usage.check(caller())
+    body = _bounded(body)
+    # Our own engine tells its count to everybody, in llama-server's way.
+    more = None if services().engine.is_local else asking(body)
+    meter = Meter(request.content_length or len(json.dumps(body)), is_asked=more is not None)
     cancel = Cancel()
     stop_watch = watch_client(request.environ, cancel.set)
     try:
-        answer = services().engine.post(path, body, caller().quota_id, cancel)
-        return _passed_on(answer, body.get("stream") is True, stop_watch)
+        answer = services().engine.post(path, more or body, caller().quota_id, cancel)
+        return _passed_on(answer, body.get("stream") is True, meter, stop_watch)
     except Cancelled:
         stop_watch()
+        services().usage.charge(caller(), meter.tokens)
         return Response(status=499)
     except EngineAway as error:
         stop_watch()
@@ -71,14 +78,28 @@ def _forward(path: str, body: dict[str, Any]) -> Response:
         raise
 
 
-def _passed_on(answer: Answer, is_stream: bool, stop_watch: Callable[[], None]) -> Response:
+def _bounded(body: dict[str, Any]) -> dict[str, Any]:
+    """Hold a request to the length of an answer that the administration page sets; the engine knows the file's."""
+    if not services().settings.is_set("engine.max_new_tokens"):
+        return body
+    most = services().config.engine.max_new_tokens
+    names = [name for name in ("max_tokens", "max_completion_tokens") if body.get(name) is not None] or ["max_tokens"]
+    wishes = {name: body.get(name, most) for name in names}
+    return {**body, **{name: most if _is_beyond(wish, most) else wish for name, wish in wishes.items()}}
+
+
+def _is_beyond(wish: object, most: int) -> bool:
+    return isinstance(wish, int) and not isinstance(wish, bool) and wish > most
+
+
+def _passed_on(answer: Answer, is_stream: bool, meter: Meter, stop_watch: Callable[[], None]) -> Response:
     """Hand the engine's answer on. One without a stream is read first, so that a loss still has a status code."""
     if answer.status != 200:
         raise refusal_of(answer)
-    known, who, address = services(), caller().name, request.remote_addr or ""
+    known, who, address = services(), caller(), request.remote_addr or ""
     state = {"outcome": "stopped"}
     is_stream = is_stream and answer.is_stream
-    body = _stream(answer, state) if is_stream else [_whole(answer, state)]
+    body = _stream(answer, meter, state) if is_stream else [_whole(answer, meter, state)]
     response = Response(body, mimetype="text/event-stream" if is_stream else "application/json")
     response.headers["X-Accel-Buffering"] = "no"
     known.metrics.add("ferry_web_streams")
@@ -89,16 +110,17 @@ def _passed_on(answer: Answer, is_stream: bool, stop_watch: Callable[[], None]) 
         answer.close()
         known.metrics.add("ferry_web_streams", by=-1)
         known.metrics.add("ferry_web_chats_total", f'outcome="{state["outcome"]}"')
-        known.audit.write("completion", user=who, address=address, outcome=state["outcome"])
+        known.usage.charge(who, meter.tokens)
+        known.audit.write("completion", user=who.name, address=address, outcome=state["outcome"])
 
     return response
 
 
-def _whole(answer: Answer, state: dict[str, str]) -> bytes:
+def _whole(answer: Answer, meter: Meter, state: dict[str, str]) -> bytes:
     """Read an answer that is no stream. Raises: Refusal when it is not even JSON, a proxy's page say."""
     try:
         data = answer.read()
-        sse.json_object(data)
+        meter.read(sse.json_object(data), len(data))
     except BrokenStream as error:
         answer.close()
         raise Refusal(502, "engine_error", f"The model's server gave no answer: {error}.") from error
@@ -109,7 +131,7 @@ def _whole(answer: Answer, state: dict[str, str]) -> bytes:
     return data
 
 
-def _stream(answer: Answer, state: dict[str, str]) -> Iterator[bytes]:
+def _stream(answer: Answer, meter: Meter, state: dict[str, str]) -> Iterator[bytes]:
     """Hand the stream on as it comes, comments and errors too; an end without its mark gets what is missing."""
     ending = Ending()
     try:
@@ -117,14 +139,17 @@ def _stream(answer: Answer, state: dict[str, str]) -> Iterator[bytes]:
             ending.feed(chunk)
             # Before it is handed on: a client may leave as soon as it has read the mark.
             state["outcome"] = _outcome(ending) or state["outcome"]
-            yield chunk
+            if kept := meter.feed(chunk):
+                yield kept
     except Cancelled:
         return
     except EngineAway as error:
         state["outcome"] = "failed"
-        yield _error_event(str(error))
+        yield meter.close() + _error_event(str(error))
         return
     ending.close()
+    if rest := meter.close():
+        yield rest
     if not (ending.is_marked or ending.has_error):
         # Some servers forget the mark, and clients wait for it.
         yield b"\n\n" + END_MARK if ending.has_reason else _error_event("the answer broke off before its end")

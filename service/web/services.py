@@ -13,19 +13,27 @@ from service.web.audit import Audit
 from service.web.chat import Chat
 from service.web.database import Database
 from service.web.engine_client import EngineClient
+from service.web.live_settings import LiveSettings
 from service.web.metrics import Metrics
+from service.web.usage import Usage
 
 KEY = "ferry"
 
 
 @dataclass(frozen=True)
 class Services:
-    config: Config
+    settings: LiveSettings
     database: Database
     engine: EngineClient
     audit: Audit
     chat: Chat
     metrics: Metrics
+    usage: Usage
+
+    @property
+    def config(self) -> Config:
+        """The settings that hold now: those of ferry.toml, and before them those of the administration page."""
+        return self.settings.current()
 
 
 def services() -> Services:
