@@ -27,7 +27,7 @@ SETTINGS: dict[str, dict[str, str | None]] = {
     },
     "queue": {"per_user": NUMBER, "total": NUMBER, "timeout_s": NUMBER},
     "history": {"turns": NUMBER},
-    "audit": {"enabled": YES_NO, "content": WORD, "retain_days": NUMBER},
+    "audit": {"enabled": YES_NO, "content": WORD, "retain_days": NUMBER, "rotate_mib": NUMBER},
     "trust": {"threshold": NUMBER},
 }  # fmt: skip
 SECTION = re.compile(r"[ \t]*\[([a-z]+)\][ \t]*(?:#.*)?")

@@ -158,8 +158,9 @@ class History:
 @dataclass(frozen=True)
 class Audit:
     enabled: bool = _setting(True, _SWITCH)
-    content: str = _fixed("none")
-    retain_days: int = _fixed(180)
+    content: str = _one_of("none", "digest", "full")
+    retain_days: int = _whole(180, 0, 36_500)
+    rotate_mib: int = _whole(64, 1, 4096)
 
 
 @dataclass(frozen=True)

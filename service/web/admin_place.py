@@ -32,7 +32,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.config = configuration.load(self.paths.config)
-        self.audit = Audit(self.paths.log, self.config.audit.enabled)
+        self.audit = Audit(self.paths.log, self.paths.data, self.config.audit)
 
     @contextmanager
     def session(self) -> Iterator[Session]:

@@ -11,7 +11,7 @@ from service import config as configuration
 from service.config import Config
 from service.paths import Paths
 from service.web import api, database, guard, health, language, layout, openai_api, pages, preferences
-from service.web.audit import Audit
+from service.web.audit import Audit, AuditUnavailable, to_stderr
 from service.web.chat import Chat
 from service.web.database import Database
 from service.web.engine_client import EngineClient
@@ -35,7 +35,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
         settings=settings,
         database=store,
         engine=engine,
-        audit=Audit(paths.log, config.audit.enabled),
+        audit=Audit(paths.log, paths.data, config.audit, to_stderr),
         chat=Chat(config, store, engine),
         metrics=Metrics(),
         usage=Usage(store, lambda: settings.current().quota.tokens_per_day),
@@ -48,6 +48,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     app.context_processor(_page_words)
     app.context_processor(layout.context)
     app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(AuditUnavailable, _unaudited)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     return app
@@ -79,6 +80,12 @@ def _refused(refusal: Refusal) -> Response:
     if refusal.retry_after:
         response.headers["Retry-After"] = refusal.retry_after
     return response
+
+
+def _unaudited(error: AuditUnavailable) -> Response:
+    log.error("%s %s refused: %s", request.method, request.path, error)
+    words = "The audit log cannot be written, and nothing is done without it. The administrator has to make room."
+    return _refused(Refusal(503, "audit_unavailable", words, retry_after="30"))
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -1,28 +1,109 @@
-"""The audit log: one JSON line an event, appended to FERRY_LOG/audit.jsonl. Never any text of a conversation."""
+"""The audit log as the rest of the web tier sees it: `write` an event, and it is on the disk when that returns.
+
+What many requests want to write at once goes into one write and one sync; both happen beside gevent's loop. An event
+that cannot be written is an `AuditUnavailable`, which refuses the request: nothing is done here that nobody can check.
+The lines' form, chain and files are left to service.web.audit_log.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-from datetime import datetime, timezone
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from service import config
+from service.web.audit_events import Facts, timestamp
+from service.web.audit_log import Log
+
+
+class AuditUnavailable(Exception):
+    """The audit log cannot be written."""
+
+
+class _Entry:
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.seq = 0
+        self.error: OSError | None = None
+        self.is_done = False
 
 
 class Audit:
-    """Appends events. Lines of several processes do not mix: each is one write to a file opened for appending."""
+    """Appends events for one process; several processes may."""
 
-    def __init__(self, log_dir: Path, is_enabled: bool) -> None:
-        self._path = log_dir / "audit.jsonl"
-        self._is_enabled = is_enabled
+    def __init__(
+        self, log_dir: Path, data_dir: Path, settings: config.Audit, tell: Callable[[str], None] | None = None
+    ) -> None:
+        """`tell` is given the head of the chain now and then, for another place than this disk's."""
+        self.content = settings.content if settings.enabled else "none"
+        self.is_enabled = settings.enabled
+        self._log = Log(log_dir, data_dir, settings.rotate_mib << 20, settings.retain_days, tell)
+        self._waiting: list[_Entry] = []
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
 
-    def write(self, event: str, *, user: str = "", address: str = "", **facts: object) -> None:
-        """Record an event: who (`user`), from where (`address`), and what else is known of it."""
-        if not self._is_enabled:
-            return
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        line = json.dumps({"at": now, "event": event, "user": user, "address": address, **facts}) + "\n"
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def write(self, event: str, *, user: str = "", address: str = "", **facts: object) -> int:
+        """Record who (`user`) did what (`event`) from where (`address`), and what else is known of it.
+
+        Returns: the number of the line, 0 where the log is switched off. Raises: AuditUnavailable.
+        """
+        if not self.is_enabled:
+            return 0
+        entry = _Entry({"at": timestamp(), "event": event, "user": user, "address": address, **facts})
+        with self._lock:
+            self._waiting.append(entry)
+        with self._turn:
+            if not entry.is_done:
+                self._write_waiting()
+        if entry.error:
+            raise AuditUnavailable(f"the audit log cannot be written: {entry.error}") from entry.error
+        return entry.seq
+
+    def write_late(self, event: str, *, user: str = "", address: str = "", **facts: object) -> int:
+        """Record what has happened already and cannot be refused any more; a log that fails is told of on stderr."""
         try:
-            os.write(fd, line.encode())
+            return self.write(event, user=user, address=address, **facts)
+        except AuditUnavailable as error:
+            sys.stderr.write(f"{error}: lost: {event} of {user}\n")
+            return 0
+
+    def retire(self) -> None:
+        """Remove files that are older than they are kept. Raises: AuditUnavailable."""
+        if self.is_enabled:
+            try:
+                self._log.append([], retire=True)
+            except OSError as error:
+                raise AuditUnavailable(f"the audit log cannot be written: {error}") from error
+
+    def _write_waiting(self) -> None:
+        """Write for all who wait: one of them does it while the others wait for their turn."""
+        with self._lock:
+            entries, self._waiting = self._waiting, []
+        try:
+            last = beside_the_loop(lambda: self._log.append([entry.facts for entry in entries])).seq
+            for number, entry in enumerate(entries):
+                entry.seq = last - len(entries) + 1 + number
+        except OSError as error:
+            for entry in entries:
+                entry.error = error
         finally:
-            os.close(fd)
+            for entry in entries:
+                entry.is_done = True
+
+
+def beside_the_loop(call: Callable[[], Any]) -> Any:
+    """Call something that waits for a disk: under gevent in a thread of its own, so that only this greenlet waits."""
+    if "gevent" in sys.modules:
+        import gevent
+        from gevent import monkey
+
+        if monkey.is_module_patched("threading"):
+            return gevent.get_hub().threadpool.apply(call)
+    return call()
+
+
+def to_stderr(words: str) -> None:
+    """Say something to the journal."""
+    sys.stderr.write(words + "\n")

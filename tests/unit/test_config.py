@@ -89,8 +89,6 @@ def test_a_bad_value_is_named_with_what_is_allowed(section: str, line: str) -> N
         ("web", 'tls_certificate = "/etc/ferry/cert.pem"'),
         ("web", 'trusted_proxies = ["10.0.0.1"]'),
         ("data", 'url = "postgresql://db/ferry"'),
-        ("audit", 'content = "full"'),
-        ("audit", "retain_days = 30"),
     ],
 )
 def test_a_feature_of_a_later_release_is_refused_instead_of_ignored(section: str, line: str) -> None:
