@@ -1,26 +1,27 @@
-"""The chat page's own API: conversations, and one route that streams an answer as lines of JSON.
+"""The chat page's own API: conversations. Their answers are in service.web.answers_api.
 
 Every route sees only what belongs to the account that is logged in. The refusals are those of service.web.errors.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
-from flask import Blueprint, Response, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from flask import Blueprint, Response, request, send_file
 
-from service.web import conversations
-from service.web.chat import RunningAnswer, storable
-from service.web.client_watch import watch_client
-from service.web.engine_client import Cancel, Cancelled
+from service.web import conversations, export, language, search
+from service.web.answers_api import blueprint as answers
+from service.web.branches import Tree
+from service.web.chat import Opened
 from service.web.errors import Refusal
+from service.web.events import FIGURES, storable
 from service.web.models import Conversation, Message
-from service.web.services import caller, services
+from service.web.request_body import json_object
+from service.web.services import services, user_id
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
+blueprint.register_blueprint(answers)
 
 
 @blueprint.get("/status")
@@ -32,104 +33,90 @@ def status() -> dict[str, Any]:
 
 @blueprint.get("/conversations")
 def list_conversations() -> dict[str, Any]:
+    """List the conversations, or those that hold the words of `q`, with an excerpt where a message does."""
+    words = storable(request.args.get("q", "")).strip()
     with services().database.begin() as session:
-        found = conversations.list_all(session, _user_id())
-        return {"conversations": [_head(conversation) for conversation in found]}
+        if not words:
+            return {"conversations": [head_of(each) for each in conversations.list_all(session, user_id())]}
+        found = search.search(session, user_id(), words)
+    excerpts = [{"excerpt": each.excerpt} if each.excerpt else {} for each in found]
+    return {
+        "conversations": [{**head_of(each.conversation), **more} for each, more in zip(found, excerpts, strict=True)]
+    }
 
 
 @blueprint.post("/conversations")
 def create_conversation() -> tuple[dict[str, Any], int]:
     with services().database.begin() as session:
-        return _head(conversations.create(session, _user_id())), 201
+        return head_of(conversations.create(session, user_id())), 201
 
 
 @blueprint.get("/conversations/<conversation_id>")
 def read_conversation(conversation_id: str) -> dict[str, Any]:
+    return _whole(services().chat.open(user_id(), conversation_id))
+
+
+@blueprint.patch("/conversations/<conversation_id>")
+def change_conversation(conversation_id: str) -> dict[str, Any]:
+    """Give it another title, or show another branch: the one that the message `leaf_id` stands in."""
+    body = json_object()
     with services().database.begin() as session:
-        conversation = conversations.get(session, _user_id(), conversation_id)
-        messages = conversations.messages(session, conversation)
-        return {**_head(conversation), "messages": [_message(message) for message in messages]}
+        conversation = conversations.get(session, user_id(), conversation_id)
+        title, leaf_id = body.get("title"), body.get("leaf_id")
+        if not (isinstance(title, str) or isinstance(leaf_id, int)) or isinstance(leaf_id, bool):
+            raise Refusal(400, "no_change", 'Send {"title": "…"} or {"leaf_id": …}.')
+        if isinstance(leaf_id, int):
+            conversations.show_branch(session, conversation, leaf_id)
+        if isinstance(title, str):
+            conversations.rename(conversation, storable(title))
+        return head_of(conversation)
 
 
 @blueprint.delete("/conversations/<conversation_id>")
 def delete_conversation(conversation_id: str) -> tuple[str, int]:
-    with services().database.begin() as session:
-        conversations.remove(session, _user_id(), conversation_id)
+    services().chat.delete(user_id(), conversation_id)
     return "", 204
 
 
-@blueprint.post("/conversations/<conversation_id>/messages")
-def ask(conversation_id: str) -> Response:
-    """Put a question and stream the answer. Closing the connection stops it."""
-    question = _question()
-    cancel = Cancel()
-    stop_watch = watch_client(request.environ, cancel.set)
-    try:
-        answer = services().chat.ask(caller(), conversation_id, question, cancel)
-    except Cancelled:
-        stop_watch()
-        return Response(status=499)  # nginx's number for "client closed request"; there is nobody left to read it
-    except BaseException:
-        stop_watch()
-        raise
-    services().metrics.add("ferry_web_streams")
-    return _streamed(answer, stop_watch)
+@blueprint.get("/conversations/<conversation_id>/export")
+def export_conversation(conversation_id: str) -> Response:
+    """Hand the conversation out as a file: the branch that is shown as Markdown, everything as JSON."""
+    opened = services().chat.open(user_id(), conversation_id)
+    form = request.args.get("format", "markdown")
+    if form == "markdown":
+        text = export.markdown(opened.conversation.title, _shown(opened), language.strings(language.current()))
+        return _file(text, "text/markdown", export.file_name(opened.conversation.title, "md"))
+    if form == "json":
+        whole = {**_whole(opened), "created_at": opened.conversation.created_at}
+        return _file(export.plain_json(whole), "application/json", export.file_name(opened.conversation.title, "json"))
+    raise Refusal(400, "bad_format", "The formats are markdown and json.", param="format")
 
 
-def _streamed(answer: RunningAnswer, stop_watch: Any) -> Response:
-    """Send the events as they come. The watch and the engine are let go of even if the body is never read."""
-    known, who, address = services(), caller().name, request.remote_addr or ""
-    response = Response(_lines(answer), mimetype="application/x-ndjson")
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the pieces back
-
-    @response.call_on_close
-    def close() -> None:
-        stop_watch()
-        answer.close()
-        known.metrics.add("ferry_web_streams", by=-1)
-        known.metrics.add("ferry_web_chats_total", f'outcome="{answer.state}"')
-        known.audit.write("chat", user=who, address=address, outcome=answer.state)
-
-    return response
+def _file(text: str, kind: str, name: str) -> Response:
+    return send_file(BytesIO(text.encode()), kind, as_attachment=True, download_name=name)
 
 
-def _lines(answer: RunningAnswer) -> Iterator[bytes]:
-    for event in answer.events():
-        yield json.dumps(event).encode() + b"\n"
+def _shown(opened: Opened) -> list[Message]:
+    by_id = {message.id: message for message in opened.messages}
+    path = Tree(map(conversations.node_of, opened.messages)).path(opened.conversation.leaf_id)
+    return [by_id[node.id] for node in path]
 
 
-def _question() -> str:
-    body = json_object()
-    content = body.get("content")
-    if not isinstance(content, str) or not content.strip():
-        raise Refusal(400, "no_question", 'Send {"content": "…"} with a question in it.')
-    return storable(content)
-
-
-def json_object() -> dict[str, Any]:
-    """Return the request's body. Raises: Refusal 400 when it is no JSON object, RequestEntityTooLarge."""
-    data = request.get_data(cache=False)
-    # A body of unknown length is not refused by Werkzeug but cut off where the limit is.
-    if request.content_length is None and len(data) >= (request.max_content_length or 0):
-        raise RequestEntityTooLarge
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, "bad_json", "The body of the request is not JSON.") from error
-    if not isinstance(body, dict):
-        raise Refusal(400, "bad_json", "The body of the request is no JSON object.")
-    return body
-
-
-def _user_id() -> int:
-    user_id = caller().user_id
-    assert user_id is not None  # only accounts log in
-    return user_id
-
-
-def _head(conversation: Conversation) -> dict[str, Any]:
+def head_of(conversation: Conversation) -> dict[str, Any]:
     return {"id": conversation.id, "title": conversation.title, "updated_at": conversation.updated_at}
 
 
+def _found(found: search.Found) -> dict[str, Any]:
+    return {**head_of(found.conversation), **({"excerpt": found.excerpt} if found.excerpt else {})}
+
+
+def _whole(opened: Opened) -> dict[str, Any]:
+    more = {"leaf_id": opened.conversation.leaf_id, "messages": [_message(message) for message in opened.messages]}
+    running = {"remembers_from": opened.remembers_from, "answering": opened.answering}
+    return {**head_of(opened.conversation), **more, **running}
+
+
 def _message(message: Message) -> dict[str, Any]:
-    return {"id": message.id, "role": message.role, "content": message.content, "state": message.state}
+    place = {"id": message.id, "parent_id": message.parent_id, "role": message.role}
+    text = {"content": message.content, "state": message.state, "created_at": message.created_at}
+    return {**place, **text, **{name: getattr(message, name) for name in FIGURES}}

@@ -10,7 +10,8 @@ from werkzeug.exceptions import HTTPException
 from service import config as configuration
 from service.config import Config
 from service.paths import Paths
-from service.web import api, database, guard, health, language, layout, openai_api, pages, preferences
+from service.web import api, database, guard, health, language, layout, openai_api, pages, preferences, spool
+from service.web.answer_run import Tools
 from service.web.audit import Audit, AuditUnavailable, to_stderr
 from service.web.chat import Chat
 from service.web.database import Database
@@ -18,7 +19,9 @@ from service.web.engine_client import EngineClient
 from service.web.errors import Refusal
 from service.web.live_settings import LiveSettings
 from service.web.metrics import Metrics
+from service.web.records import Records
 from service.web.services import KEY, Services
+from service.web.spool import Spools
 from service.web.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -31,15 +34,20 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = config.web.max_body_kib * 1024
     store = Database(database.url_of(config.data.url, paths.data))
     settings = LiveSettings(config, store, is_local=engine.is_local)
+    usage = Usage(store, lambda: settings.current().quota.tokens_per_day)
+    audit, metrics = Audit(paths.log, paths.data, config.audit, to_stderr), Metrics()
+    records = Records(audit, metrics, usage)
+    tools = Tools(settings.current, store, engine, records, Spools(paths.data / spool.FOLDER))
     app.extensions[KEY] = Services(
         settings=settings,
         database=store,
         engine=engine,
-        audit=Audit(paths.log, paths.data, config.audit, to_stderr),
-        chat=Chat(config, store, engine),
-        metrics=Metrics(),
-        usage=Usage(store, lambda: settings.current().quota.tokens_per_day),
+        audit=audit,
+        chat=Chat(tools),
+        metrics=metrics,
+        usage=usage,
     )
+    app.extensions[KEY].chat.settle_all()
     for blueprint in (pages.blueprint, api.blueprint, openai_api.blueprint, health.blueprint):
         app.register_blueprint(blueprint)
     app.before_request(guard.check_request)

@@ -1,201 +1,225 @@
-"""One question and its answer: asks the engine, hands the answer out piece by piece, and keeps it as it grows.
+"""Questions and answers of accounts: begins answers, lets their owners follow and stop them, and tells which one runs.
 
-In: a conversation of the caller's and a question. Out: events (dicts) for whoever shows them. Everything that can be
-refused is refused by `ask`, before the first event. How events travel is left to service.web.api.
+In: a conversation of the asker's. Out: answers to follow, which service.web.answers_api sends. Everything that can be
+refused is refused before the first event. How an answer is made is left to service.web.answer_run.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
 
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
-from service.config import Config
-from service.web import conversations, engine_errors, history
-from service.web.accounts import Caller
-from service.web.answer_reader import BrokenAnswer, Reader
-from service.web.database import Database
-from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway, EngineClient
-from service.web.engine_errors import CONTEXT
+from service.web import branches, conversations, windows
+from service.web.answer_run import AnswerRun, Shown, Tools
+from service.web.branches import Node, Tree
+from service.web.conversations import PendingTurn
+from service.web.engine_client import Cancel
 from service.web.errors import Refusal
-from service.web.models import Message
-from service.web.windows import Window, Windows
+from service.web.events import left_by, text_of
+from service.web.following import Following
+from service.web.history import Turn
+from service.web.models import Conversation, Message
+from service.web.records import Asker
+from service.web.spool import Busy, Spool
+from service.web.windows import Room
 
-SAVE_EVERY_S = 1.0
+# A stop is over within this, or the engine's connection hangs and it goes on by itself.
+STOP_S = 2.0
+CLOSING = "Ferry is being stopped"
+
+Adding = Callable[[Session, Conversation, Tree], tuple[PendingTurn, list[Node]]]
+
+
+class Below(Enum):
+    """Where a question goes that names no parent."""
+
+    LEAF = "leaf"
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question on its way: its text, and whose it is."""
+class Opened:
+    """A conversation with its messages; `answering` is the answer that is being written."""
 
-    text: str
-    conversation_id: str
-    user: str
-    cancel: Cancel
+    conversation: Conversation
+    messages: Sequence[Message]
+    remembers_from: int | None
+    answering: int | None = None
 
 
 class Chat:
     """Asks the engine in the name of accounts."""
 
-    def __init__(self, config: Config, database: Database, engine: EngineClient) -> None:
-        self._config = config
-        self._database = database
-        self._engine = engine
-        self._windows = Windows()
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._database = tools.database
+        self._spools = tools.spools
 
-    def ask(self, caller: Caller, conversation_id: str, question: str, cancel: Cancel) -> RunningAnswer:
-        """Put a question. Nothing is kept of one that the engine does not accept.
+    def ask(
+        self, asker: Asker, conversation_id: str, question: str, parent_id: int | Below | None = Below.LEAF
+    ) -> Following:
+        """Put a question below a message. Nothing is kept of one that the engine does not accept.
 
-        Raises: Refusal (no such conversation, engine away, busy or unwilling), Cancelled.
+        Raises: Refusal (no such conversation or message, an answer running already, engine away, busy or unwilling).
         """
-        assert caller.user_id is not None  # only accounts have conversations
+
+        def add(session: Session, conversation: Conversation, tree: Tree) -> tuple[PendingTurn, list[Node]]:
+            parent = tree.get(conversation.leaf_id if isinstance(parent_id, Below) else parent_id)
+            if parent is None and not (parent_id is None or isinstance(parent_id, Below)):
+                raise conversations.message_not_found()
+            above = parent.id if parent else None
+            return conversations.add_question(session, conversation, question, above), tree.path(above)
+
+        return self._begin(asker, conversation_id, add)
+
+    def again(self, asker: Asker, conversation_id: str, question_id: int) -> Following:
+        """Have a question answered once more, beside the answers it has. Raises: Refusal, like `ask`."""
+
+        def add(session: Session, conversation: Conversation, tree: Tree) -> tuple[PendingTurn, list[Node]]:
+            question = conversations.message(session, conversation, question_id, "user")
+            return conversations.add_answer(session, conversation, question), tree.path(question.parent_id)
+
+        return self._begin(asker, conversation_id, add)
+
+    def follow(self, user_id: int, conversation_id: str, answer_id: int) -> Following:
+        """Return the events of an answer from its beginning, be it running or over. Raises: Refusal 404."""
+        answer = self._answer(user_id, conversation_id, answer_id)
+        if answer.state == "partial":
+            found = self._spools.find(conversation_id)
+            if found is not None and found.answer_id == answer_id:
+                return Following(self._database, answer_id, found)
+            if found is not None:
+                found.close()
+            self.settle(conversation_id)
+        return Following(self._database, answer_id, None)
+
+    def stop(self, user_id: int, conversation_id: str, answer_id: int) -> None:
+        """Stop an answer, in whichever process it is made; one that has ended stays as it is. Raises: Refusal 404."""
+        self._answer(user_id, conversation_id, answer_id)
+        self._stop(conversation_id, answer_id)
+
+    def open(self, user_id: int, conversation_id: str) -> Opened:
+        """Read a conversation, with what its running answer has come to. Raises: Refusal 404."""
+        opened = self._read(user_id, conversation_id)
+        if not any(message.state == "partial" for message in opened.messages):
+            return opened
+        found = self._spools.find(conversation_id)
+        if found is None:  # it was left behind, or has ended just now
+            self.settle(conversation_id)
+            return self._read(user_id, conversation_id)
+        with closing(found):
+            running = next((message for message in opened.messages if message.id == found.answer_id), None)
+            if running is None or running.state != "partial":
+                return opened
+            running.content = text_of(found.so_far())
+            return Opened(opened.conversation, opened.messages, opened.remembers_from, running.id)
+
+    def delete(self, user_id: int, conversation_id: str) -> None:
+        """Delete a conversation, its running answer too. Raises: Refusal 404."""
         with self._database.begin() as session:
-            conversation = conversations.get(session, caller.user_id, conversation_id)
-            messages = [(message.role, message.content) for message in conversations.messages(session, conversation)]
-        turns = history.turns_of(messages)
-        first, answer = self._accepted(turns, Question(question, conversation_id, caller.quota_id, cancel))
+            conversations.remove(session, user_id, conversation_id)
+        # Now no answer can begin any more; what one that runs would still save, there is no row for.
+        self._stop(conversation_id, None)
+        self.settle(conversation_id)
+
+    def settle(self, conversation_id: str) -> None:
+        """Keep what a process that was killed had written of an answer; its state stays "partial"."""
+        if not self._spools.is_left(conversation_id):
+            return
         try:
+            spool = self._spools.lock(conversation_id, patience_s=0)
+        except Busy:
+            return
+        is_kept = True
+        try:
+            self._keep_left(conversation_id, spool)
+            is_kept = False
+        finally:
+            self._spools.end(conversation_id, spool, is_kept=is_kept)
+
+    def settle_all(self) -> None:
+        """Do so for every conversation, when a process begins."""
+        for conversation_id in self._spools.names():
+            self.settle(conversation_id)
+
+    def end_all(self, timeout_s: float) -> None:
+        """End the answers that this process makes, those that nobody follows too."""
+        self._tools.engine.end_all(CLOSING)
+        self._spools.wait_all_ended(timeout_s)
+
+    def _begin(self, asker: Asker, conversation_id: str, add: Adding) -> Following:
+        with self._database.begin() as session:
+            conversations.get(session, asker.user_id, conversation_id)
+        cancel = Cancel()
+        spool = self._locked(conversation_id, cancel)
+        try:
+            self._keep_left(conversation_id, spool)
             with self._database.begin() as session:
-                conversation = conversations.get(session, caller.user_id, conversation_id)
-                asked, answered = conversations.add_turn(session, conversation, question)
+                conversation = conversations.get(session, asker.user_id, conversation_id)
+                turn, path = add(session, conversation, conversations.tree_of(session, conversation))
+                shown = self._shown(session, path, turn.question)
+                spool.begin(turn.answer_id)
         except BaseException:
-            answer.close()
+            self._spools.end(conversation_id, spool)
             raise
-        self._windows.put(conversation_id, Window(first))
+        following = Following(self._database, turn.answer_id, self._spools.find(conversation_id))
+        try:
+            AnswerRun(self._tools, asker, turn, shown, spool, cancel).start()
+        except BaseException:
+            following.close()
+            raise
+        return following
 
-        def measure(tokens: int) -> None:
-            self._windows.put(conversation_id, Window(first, tokens))
+    def _locked(self, conversation_id: str, cancel: Cancel) -> Spool:
+        try:
+            return self._spools.lock(conversation_id, cancel.set)
+        except Busy as error:
+            words = "An answer of this conversation is still being written. Wait for its end, or stop it."
+            raise Refusal(409, "answering", words) from error
 
-        return RunningAnswer(self._database, answer, (asked.id, answered.id), conversation.title, measure)
-
-    def _accepted(self, turns: Sequence[history.Turn], question: Question) -> tuple[int, Answer]:
-        """Get an answer under way; while the history does not fit the model's context, show it less of it.
-
-        Returns: the first turn that was shown, and the answer.
-        """
-        first = self._first_turn(len(turns), question)
-        while True:
-            answer = self._post(turns[first:], question)
-            if answer.status == 200:
-                return first, answer
-            refusal = refusal_of(answer)
-            if not (refusal.code == CONTEXT and first < len(turns)):
-                raise refusal
-            first = history.halved(first, len(turns))
-
-    def _first_turn(self, count: int, question: Question) -> int:
-        """Begin where the last question did, unless there are too many turns now, or too little room for an answer."""
-        window = self._windows.get(question.conversation_id)
-        first = min(max(history.first_kept(count, self._config.history.turns), window.first), count)
-        settings = self._config.engine
+    def _shown(self, session: Session, path: Sequence[Node], question: str) -> Shown:
+        pairs = branches.pairs_of(path)
+        settings = self._tools.settings().engine
         # How large another server's context is, only that server knows.
-        is_ours = self._engine.is_local and first == window.first < count
-        if is_ours and window.is_tight(question.text, settings.context_tokens, settings.max_new_tokens):
-            return history.halved(first, count)
-        return first
+        room = Room(settings.context_tokens, settings.max_new_tokens) if self._tools.engine.is_local else None
+        first = windows.begin_for(pairs, self._tools.settings().history.turns, question, room)
+        seen = pairs[first:]
+        texts = conversations.texts(session, [number for pair in seen for number in (pair.question_id, pair.answer.id)])
+        turns = tuple(Turn(texts[pair.question_id], texts[pair.answer.id]) for pair in seen)
+        return Shown(turns, tuple(pair.question_id for pair in seen), is_whole=first == 0)
 
-    def _post(self, turns: Sequence[history.Turn], question: Question) -> Answer:
-        messages = history.compose(turns, question.text)
-        body = {
-            "model": "default",
-            "messages": history.with_system_prompt(messages, self._config.engine.system_prompt),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "max_tokens": self._config.engine.max_new_tokens,
-        }
-        try:
-            return self._engine.post(
-                "chat/completions", body, question.user, question.cancel, conversation=question.conversation_id
-            )
-        except EngineAway as error:
-            raise away(error) from error
-
-
-class RunningAnswer:
-    """An answer that is being made. Iterate `events` once, then `close` it, in any case."""
-
-    def __init__(
-        self, database: Database, answer: Answer, ids: tuple[int, int], title: str, measure: Callable[[int], None]
-    ) -> None:
-        """`ids` are those of question and answer; `measure` is told how many tokens both and their history took."""
-        self._database = database
-        self._answer = answer
-        self._ids = ids
-        self._title = title
-        self._measure = measure
-        self._text = ""
-        self._saved_at = time.monotonic()
-        self._reader = Reader()
-        self.state = "partial"
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Yield a start, what there is to tell while it waits, the pieces of text, and an end that says how it went."""
-        try:
-            yield {"type": "start", "question_id": self._ids[0], "answer_id": self._ids[1], "title": self._title}
-            yield from self._read()
-            self._finish(self._reader.outcome)
-        except (BrokenAnswer, EngineAway) as error:
-            self._finish("failed")
-            code = error.code if isinstance(error, BrokenAnswer) else ""
-            yield {"type": "end", "state": self.state, "message": str(error), **({"code": code} if code else {})}
-            return
-        except Cancelled:
-            self._finish("stopped")
-            return
-        except GeneratorExit:
-            self._finish("stopped")
-            raise
-        yield {"type": "end", "state": self.state, "figures": self._reader.figures}
-
-    def close(self) -> None:
-        """Let go of the engine and keep what has come, however the stream ended."""
-        self._answer.close()
-        if self.state == "partial":
-            self._save()
-
-    def _read(self) -> Iterator[dict[str, Any]]:
-        for item in self._answer.events():
-            for event in self._reader.read(item):
-                self._keep(event.get("text", ""))
-                yield event
-        self._measure(self._reader.tokens)
-
-    def _keep(self, text: str) -> None:
-        self._text += text
-        if text and time.monotonic() - self._saved_at >= SAVE_EVERY_S:
-            self._save()
-
-    def _finish(self, state: str) -> None:
-        if self.state == "partial":
-            self.state = state
-            self._save()
-
-    def _save(self) -> None:
-        # An UPDATE, not an object: the conversation may have been deleted meanwhile, and then there is nothing to do.
-        statement = update(Message).where(Message.id == self._ids[1])
+    def _read(self, user_id: int, conversation_id: str) -> Opened:
         with self._database.begin() as session:
-            session.execute(statement.values(content=storable(self._text), state=self.state))
-        self._saved_at = time.monotonic()
+            conversation = conversations.get(session, user_id, conversation_id)
+            messages = conversations.messages(session, conversation)
+        path = Tree(map(conversations.node_of, messages)).path(conversation.leaf_id)
+        pairs = branches.pairs_of(path)
+        first = windows.begin(pairs, self._tools.settings().history.turns)
+        return Opened(conversation, messages, pairs[first].question_id if first else None)
 
+    def _answer(self, user_id: int, conversation_id: str, answer_id: int) -> Message:
+        with self._database.begin() as session:
+            conversation = conversations.get(session, user_id, conversation_id)
+            return conversations.message(session, conversation, answer_id, "assistant")
 
-def storable(text: str) -> str:
-    """Replace what a database cannot hold: lone surrogates, and the zero byte that PostgreSQL refuses."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    def _stop(self, conversation_id: str, answer_id: int | None) -> None:
+        """Stop the running answer if it is this one, or whichever it is, and wait until it has ended."""
+        found = self._spools.find(conversation_id)
+        if found is None:
+            return
+        with closing(found):
+            if answer_id in (None, found.answer_id):
+                self._spools.stop(conversation_id, found.answer_id)
+                found.wait_ended(STOP_S)
 
-
-def away(error: EngineAway) -> Refusal:
-    return Refusal(503, "engine_away", f"The model cannot answer now: {error}.", retry_after="5")
-
-
-def refusal_of(answer: Answer) -> Refusal:
-    """Turn the engine's error answer into ours; read it to its end."""
-    try:
-        body = answer.read()
-    except EngineAway:
-        body = b""
-    finally:
-        answer.close()
-    return engine_errors.refusal_of(answer.status, body, answer.headers.get("Retry-After"))
+    def _keep_left(self, conversation_id: str, spool: Spool) -> None:
+        answer_id, text = left_by(spool.left())
+        if not text:
+            return
+        with self._database.begin() as session:
+            unfinished = (Message.conversation_id == conversation_id, Message.state == "partial")
+            session.execute(update(Message).where(Message.id == answer_id, *unfinished).values(content=text))

@@ -40,9 +40,15 @@ def url_of(data_url: str, data_dir: Path) -> str:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # SQLite's own knows ASCII alone; a search is to find ÄRGER and ПРИВЕТ too.
+    connection.create_function("lower", 1, _lower, deterministic=True)
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA secure_delete=ON")  # a deleted conversation leaves no text in free pages
     cursor.close()
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value

@@ -12,19 +12,6 @@ class Turn:
     answer: str
 
 
-def turns_of(messages: Sequence[tuple[str, str]]) -> list[Turn]:
-    """Pair (role, content) messages into turns. A question that never got a word of an answer is left out."""
-    turns = []
-    question = None
-    for role, content in messages:
-        if role == "user":
-            question = content
-        elif question is not None and content:
-            turns.append(Turn(question, content))
-            question = None
-    return turns
-
-
 def compose(turns: Sequence[Turn], question: str) -> list[dict[str, str]]:
     """Return the request's messages: the turns, then the question."""
     messages = []

@@ -12,6 +12,7 @@ from typing import ClassVar
 from sqlalchemy import Double, ForeignKey, Index, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+MAX_ID = 2**31 - 1  # what an Integer holds in every database
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -139,3 +140,4 @@ class Message(Base):
     cached_tokens: Mapped[int | None]
     answer_tokens: Mapped[int | None]
     tokens_per_s: Mapped[float | None]
+    first_id: Mapped[int | None]  # the first question that the model was shown for it

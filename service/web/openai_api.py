@@ -12,12 +12,12 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from service.web import history, sse
-from service.web.api import json_object
-from service.web.chat import away, refusal_of
 from service.web.client_watch import watch_client
 from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway
 from service.web.errors import Refusal
 from service.web.meter import Meter, asking
+from service.web.refusals import away, refusal_of
+from service.web.request_body import json_object
 from service.web.services import caller, services
 from service.web.sse import BrokenStream, Ending
 

@@ -44,3 +44,10 @@ def services() -> Services:
 def caller() -> Caller:
     """Return who sent this request; service.web.guard has made sure that there is somebody."""
     return cast(Caller, g.caller)
+
+
+def user_id() -> int:
+    """Return the account that sent this request: on pages and under /api there is always one."""
+    number = caller().user_id
+    assert number is not None
+    return number

@@ -31,6 +31,8 @@ errorlog = "-"
 control_socket_disable = True  # it would live in the home folder, which the service does not have
 proc_name = "ferry-web"
 
+# What was written by then of an answer that does not end when it is told to is kept at the next start.
+END_S = 2.0
 BEAT_S = 1.0
 # At a stop an answer may come to its end so long. gunicorn looks once a second whether all have: this and two such
 # seconds are graceful_timeout.
@@ -46,16 +48,25 @@ def post_worker_init(worker: Any) -> None:
     gevent.spawn(_attend, worker)
 
 
+def worker_exit(_server: Any, worker: Any) -> None:
+    """End the answers that nobody follows: gunicorn waits for connections alone."""
+    from service.web.services import KEY
+
+    if app := getattr(worker, "wsgi", None):
+        app.extensions[KEY].chat.end_all(END_S)
+
+
 def _attend(worker: Any) -> None:
     """Feed systemd's watchdog, and at a stop end the streams while their clients can still be told.
 
     A greenlet among those that serve: where something blocks them all, it blocks this one too.
     """
     # Not above: what this imports must not be imported before gevent has patched the standard library.
+    from service.web.chat import CLOSING
     from service.web.services import KEY
 
     while worker.alive:
         feed_watchdog()
         gevent.sleep(BEAT_S)
     gevent.sleep(ANSWER_GRACE_S)
-    worker.wsgi.extensions[KEY].engine.end_all("Ferry is being stopped")
+    worker.wsgi.extensions[KEY].engine.end_all(CLOSING)

@@ -1,48 +1,50 @@
-"""How much of each conversation the model was last shown: kept between two turns, for as long as this process lives.
+"""How much of a branch the model is shown. Pure: the pairs above a question come in, the first one to show goes out.
 
-So that a conversation which did not fit the model's context is not tried from its beginning again with every question,
-and keeps the beginning that the engine has already computed. What is forgotten costs one refused try.
+Each answer keeps the first question it was shown (Message.first_id). So a conversation which did not fit the model's
+context is not tried from its beginning again with every question, and keeps the beginning that the engine has already
+computed: in every process, after a restart, and in each branch by itself.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-CAPACITY = 10_000
+from service.web import history
+from service.web.branches import Pair
+
 # English has about four bytes a token, Chinese three to five in UTF-8: rather too many tokens than too few.
 BYTES_PER_TOKEN = 3
 
 
 @dataclass(frozen=True)
-class Window:
-    """The first turn shown, and how many tokens the last prompt and its answer took; 0 where nobody said."""
+class Room:
+    """The model's context, and how much of it an answer may take, in tokens."""
 
-    first: int = 0
-    tokens: int = 0
+    context_tokens: int
+    answer_tokens: int
 
-    def is_tight(self, question: str, context_tokens: int, answer_tokens: int) -> bool:
-        """Tell whether the next question would leave its answer less than it may take, or a quarter of the context."""
-        expected = self.tokens + len(question.encode("utf-8", "replace")) // BYTES_PER_TOKEN
-        return bool(self.tokens) and expected + min(answer_tokens, context_tokens // 4) > context_tokens
+    def is_tight(self, used_tokens: int, question: str) -> bool:
+        """Tell whether the question would leave its answer less than it may take, or a quarter of the context."""
+        expected = used_tokens + len(question.encode("utf-8", "replace")) // BYTES_PER_TOKEN
+        answer = min(self.answer_tokens, self.context_tokens // 4)
+        return bool(used_tokens) and expected + answer > self.context_tokens
 
 
-class Windows:
-    """The windows of the conversations that were used last."""
+def begin(pairs: Sequence[Pair], limit: int) -> int:
+    """Return the index of the first pair to show: where the last answer's began, unless there are too many by now."""
+    return max(history.first_kept(len(pairs), limit), _last_begin(pairs))
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
-        self._windows: OrderedDict[str, Window] = OrderedDict()
-        self._lock = threading.Lock()
 
-    def get(self, conversation_id: str) -> Window:
-        with self._lock:
-            return self._windows.get(conversation_id, Window())
+def begin_for(pairs: Sequence[Pair], limit: int, question: str, room: Room | None) -> int:
+    """Like `begin`, but leave room for an answer to this question. `room` is None where nobody knows it."""
+    first = begin(pairs, limit)
+    is_continued = first == _last_begin(pairs) < len(pairs)
+    if room and is_continued and room.is_tight(pairs[-1].answer.tokens, question):
+        return history.halved(first, len(pairs))
+    return first
 
-    def put(self, conversation_id: str, window: Window) -> None:
-        with self._lock:
-            self._windows[conversation_id] = window
-            self._windows.move_to_end(conversation_id)
-            if len(self._windows) > self._capacity:
-                self._windows.popitem(last=False)
+
+def _last_begin(pairs: Sequence[Pair]) -> int:
+    known = next((pair.answer.first_id for pair in reversed(pairs) if pair.answer.first_id is not None), None)
+    return next((index for index, pair in enumerate(pairs) if pair.question_id == known), 0)

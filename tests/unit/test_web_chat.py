@@ -212,16 +212,18 @@ def test_text_that_no_database_can_hold_is_mended_not_refused(web: WebApp) -> No
     assert saved(alice, conversation_id)[-1] == ("assistant", "a?b\ufffdc 😀 \u2028 d", "complete")
 
 
-def test_a_conversation_deleted_in_mid_answer_stays_deleted(web: WebApp) -> None:
+def test_a_conversation_deleted_in_mid_answer_stays_deleted_and_the_engine_stops(web: WebApp) -> None:
     alice = web.login("alice")
     conversation_id = alice.new_conversation("hello")
     path = f"/api/conversations/{conversation_id}/messages"
-    answer = alice.request("POST", path, json={"content": "slow 5"}, buffered=False)
+    answer = alice.request("POST", path, json={"content": "slow 200"}, buffered=False)
     chunks = answer.iter_encoded()
     next(chunks)
     assert alice.request("DELETE", f"/api/conversations/{conversation_id}").status_code == 204
-    assert b'"complete"' in b"".join(chunks)
+    assert json.loads(b"".join(chunks).splitlines()[-1])["state"] == "stopped"
     answer.close()
+    web.engine.wait_until_gone()
+    assert list((web.paths.data / "answers").iterdir()) == []
     assert alice.request("GET", f"/api/conversations/{conversation_id}").status_code == 404
 
 

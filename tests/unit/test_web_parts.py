@@ -22,9 +22,7 @@ from service.web.database import Database
 from service.web.engine_address import Address
 from service.web.errors import AdminError
 from service.web.figures import figures
-from service.web.history import Turn
 from service.web.models import Base
-from service.web.windows import Window, Windows
 
 WEB = Path(language.__file__).parent
 
@@ -65,11 +63,6 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
     assert revisions.migrate(store, tmp_path)[1]
 
 
-def test_questions_without_an_answer_are_no_turns() -> None:
-    messages = [("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "B"), ("user", "c")]
-    assert history.turns_of(messages) == [Turn("b", "B")]
-
-
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 8, 20, 1000])
 def test_a_history_stays_within_its_turns_and_moves_by_half_of_them(limit: int) -> None:
     firsts = [history.first_kept(count, limit) for count in range(3 * limit)]
@@ -85,13 +78,6 @@ def test_a_shorter_history_ends_with_none() -> None:
     while firsts[-1] < 8:
         firsts.append(history.halved(firsts[-1], 8))
     assert firsts == [0, 4, 6, 7, 8]
-
-
-def test_of_many_conversations_the_last_used_are_remembered() -> None:
-    windows = Windows(capacity=2)
-    for name in ("a", "b", "a", "c"):
-        windows.put(name, Window(first=3))
-    assert [windows.get(name).first for name in ("a", "b", "c")] == [3, 0, 3]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def added() -> dict[str, tuple[sa.Column[Any], ...]]:
             sa.Column("cached_tokens", sa.Integer),
             sa.Column("answer_tokens", sa.Integer),
             sa.Column("tokens_per_s", sa.Double),
+            sa.Column("first_id", sa.Integer),
         ),
     }
 
