@@ -18,7 +18,7 @@ SETTINGS: dict[str, dict[str, str | None]] = {
         "listen": ADDRESS, "tls_certificate": None, "tls_key": None, "auth": WORD, "trusted_proxies": None,
         "proxy_header": None, "session_hours": NUMBER, "max_body_kib": NUMBER,
     },
-    "data": {"url": None},
+    "data": {"url": None, "password_file": None},
     "ldap": {},
     "engine": {
         "url": None, "api_key_file": None, "ca_file": None, "forward_user": YES_NO,
