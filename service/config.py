@@ -119,6 +119,7 @@ class Web:
     auth: str = _fixed("accounts")
     trusted_proxies: tuple[str, ...] = _fixed(())
     proxy_header: str = _fixed("")
+    workers: int = _whole(1, 1, 32)
     session_hours: int = _whole(12, 1, 8760)
     max_body_kib: int = _whole(256, 16, 65536)
 
