@@ -25,7 +25,7 @@ ARGUMENTS = [
 ]
 ANSWER_TIMEOUT_MS = 120_000  # a real model on a busy machine
 ANSWER = '[data-role="assistant"]'
-QUESTION = '[data-role="user"]'
+QUESTION = '[data-role="user"] .bubble'
 
 
 @dataclass

@@ -3,9 +3,10 @@
 const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 
 export class ApiError extends Error {
-  constructor(code, message) {
+  constructor(code, message, status) {
     super(message);
     this.code = code;
+    this.status = status;
   }
 }
 
@@ -13,8 +14,9 @@ export function status() {
   return call("GET", "/api/status");
 }
 
-export async function listConversations() {
-  return (await call("GET", "/api/conversations")).conversations;
+export async function listConversations(words) {
+  const query = words ? "?q=" + encodeURIComponent(words) : "";
+  return (await call("GET", "/api/conversations" + query)).conversations;
 }
 
 export function createConversation() {
@@ -25,14 +27,41 @@ export function readConversation(id) {
   return call("GET", path(id));
 }
 
+// changes: {title} or {leaf_id: the message whose branch is shown}
+export function changeConversation(id, changes) {
+  return call("PATCH", path(id), changes);
+}
+
 export function deleteConversation(id) {
   return call("DELETE", path(id));
 }
 
-// Puts a question and calls onEvent for every event of the answer, until it has ended. Throws ApiError when it is
-// refused or the connection is lost, and what fetch throws when `signal` aborts it.
-export async function ask(id, content, signal, onEvent) {
-  const response = await send("POST", path(id) + "/messages", { content }, signal);
+export function exportAddress(id, format) {
+  return path(id) + "/export?format=" + format;
+}
+
+export function stop(id, answerId) {
+  return call("POST", message(id, answerId) + "/stop");
+}
+
+// These call onEvent for every event of an answer, until it has ended. They throw ApiError when it is refused or the
+// connection is lost, and what fetch throws when `signal` aborts it, which does not stop the answer.
+
+// question: {content, parent_id}; without parent_id it goes after the branch that is shown
+export function ask(id, question, signal, onEvent) {
+  return stream("POST", path(id) + "/messages", question, signal, onEvent);
+}
+
+export function askAgain(id, questionId, signal, onEvent) {
+  return stream("POST", message(id, questionId) + "/answers", null, signal, onEvent);
+}
+
+export function follow(id, answerId, signal, onEvent) {
+  return stream("GET", message(id, answerId) + "/events", null, signal, onEvent);
+}
+
+async function stream(method, url, body, signal, onEvent) {
+  const response = await send(method, url, body, signal);
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
   let rest = "";
@@ -49,8 +78,12 @@ function path(id) {
   return "/api/conversations/" + encodeURIComponent(id);
 }
 
-async function call(method, url) {
-  const response = await send(method, url);
+function message(id, messageId) {
+  return path(id) + "/messages/" + messageId;
+}
+
+async function call(method, url, body) {
+  const response = await send(method, url, body);
   return response.status === 204 ? null : response.json();
 }
 
@@ -67,9 +100,9 @@ async function send(method, url, body, signal) {
 async function refusal(response) {
   try {
     const { error } = await response.json();
-    return new ApiError(response.status === 429 ? "busy" : error.code, error.message);
+    return new ApiError(error.code, error.message, response.status);
   } catch (_) {
-    return new ApiError("other", "");
+    return new ApiError("other", "", response.status);
   }
 }
 

@@ -16,7 +16,7 @@ export function copyButton(textOf) {
   return button;
 }
 
-async function copyText(text) {
+export async function copyText(text) {
   if (navigator.clipboard && window.isSecureContext) {
     try {
       await navigator.clipboard.writeText(text);

@@ -34,9 +34,14 @@ export function icon(path) {
 }
 
 export const ICONS = {
-  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13M10 11v5M14 11v5",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   check: "M5 13l4 4L19 7",
+  cross: "M6 6l12 12M18 6L6 18",
+  dots: "M5 12h.01M12 12h.01M19 12h.01",
+  edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
+  again: "M20 11a8 8 0 1 0-2.3 5.7M20 4v7h-7",
+  before: "M15 6l-6 6 6 6",
+  after: "M9 6l6 6-6 6",
 };
 
 export function clear(element) {

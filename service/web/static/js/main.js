@@ -1,24 +1,68 @@
 // The chat page: ties the parts together. A conversation's address is /c/<id>, a new one's is /.
 
+import { Announcer } from "./announcer.js";
 import * as api from "./api.js";
+import { AnswerView } from "./answer.js";
+import { versionsOf } from "./branches.js";
 import { Composer } from "./composer.js";
+import { copyText } from "./copy.js";
+import { askTitle, confirmDelete } from "./dialog.js";
 import { byId } from "./dom.js";
+import { Drafts } from "./drafts.js";
 import { EngineStatus } from "./engine_status.js";
+import { closeMenu, menuButton } from "./menu.js";
+import { Run } from "./run.js";
+import { listen, showHelp } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
-import { AnswerView, Transcript, questionView, queueWords } from "./transcript.js";
+import { Transcript } from "./transcript.js";
 import { explain, t } from "./words.js";
+
+const EMPTY = { id: null, title: "", leaf_id: null, messages: [], remembers_from: null };
 
 class ChatPage {
   constructor() {
     this.currentId = null;
-    this.runs = new Map(); // conversation id -> its growing answer; it goes on when another conversation is shown
-    this.transcript = new Transcript(byId("transcript"), byId("scroll"));
-    this.composer = new Composer({ onSend: (text) => this.ask(text), onStop: () => this.stop() });
+    this.conversation = { ...EMPTY };
+    this.run = null; // the answer that this page follows
+    this.announcer = new Announcer();
+    this.drafts = new Drafts(byId("app").getAttribute("data-user"));
+    this.transcript = new Transcript(byId("transcript"), byId("scroll"), {
+      onEdit: (message, text) => this.edit(message, text),
+      onAgain: (message) => this.again(message),
+      onVersion: (message, direction) => this.showVersion(message, direction),
+      onBlock: (text) => this.announcer.read(text),
+    });
+    this.composer = new Composer({
+      onSend: (text) => this.send(text),
+      onStop: () => this.stop(),
+      onChange: (text) => this.drafts.put(this.currentId, text),
+      onUp: () => this.editLast(),
+    });
     this.sidebar = new Sidebar({
-      onOpen: (id) => this.go(id), onNew: () => this.go(null), onDelete: (id) => this.remove(id),
+      onOpen: (id) => this.go(id),
+      onNew: () => this.go(null),
+      onSearch: () => this.refreshList(),
+      menuOf: (conversation) => this.menuOf(conversation),
     });
     this.engine = new EngineStatus((isReady) => this.notice(isReady ? "" : t("model_away_note")));
+    this.listen();
+  }
+
+  listen() {
     window.addEventListener("popstate", () => this.open(idInAddress()));
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.catchUp(); });
+    const logout = byId("logout-form"); // not there where nobody logs in
+    if (logout) logout.addEventListener("submit", () => this.drafts.forgetAll());
+    menuButton(byId("title-menu"), () => this.menuOf(this.conversation));
+    listen({
+      onNew: () => this.go(null),
+      onSearch: () => this.sidebar.search(),
+      onPrompt: () => this.composer.focus(),
+      onAgain: () => this.againLast(),
+      onCopy: () => this.copyLast(),
+      onHelp: showHelp,
+      onEscape: () => closeMenu() || this.sidebar.toggle(false) || this.stop(),
+    });
   }
 
   async start() {
@@ -36,140 +80,255 @@ class ChatPage {
     if (!id) return;
     try {
       const conversation = await api.readConversation(id);
-      if (this.currentId !== id) return;
-      const run = this.runs.get(id);
-      this.transcript.show(conversation.messages.filter((message) => !run || !run.ids.includes(message.id)));
-      if (run) this.transcript.append(run.question, run.view.element);
-      this.transcript.toEnd();
-      this.setTitle(conversation.title);
+      if (this.currentId === id) this.draw(conversation);
     } catch (error) {
       this.notice(explain(error));
     }
   }
 
   show(id) {
+    this.leave();
     this.currentId = id;
+    this.conversation = { ...EMPTY, id };
     this.sidebar.select(id);
     this.transcript.clear();
     this.notice(this.engine.isReady === false ? t("model_away_note") : "");
     this.setTitle("");
     byId("welcome").hidden = Boolean(id);
-    this.composer.setBusy(this.runs.has(id));
+    this.composer.load(this.drafts.get(id));
     this.composer.focus();
   }
 
-  async ask(text) {
-    this.notice("");
-    const run = this.begin(text);
-    try {
-      const id = this.currentId || (await this.createConversation(run));
-      run.conversationId = id;
-      this.runs.set(id, run);
-      await api.ask(id, text, run.abort.signal, (event) => this.onEvent(run, event));
-      if (!run.hasEnded) this.end(run, "partial"); // the connection closed before the answer said how it ended
-    } catch (error) {
-      this.onFailure(run, text, error);
-    }
-    this.runs.delete(run.conversationId);
-    this.composer.setBusy(this.runs.has(this.currentId));
-    this.refreshList();
+  draw(conversation) {
+    this.leave();
+    this.conversation = conversation;
+    this.setTitle(conversation.title);
+    this.transcript.show(conversation);
+    if (conversation.answering) this.attach(conversation.answering);
   }
 
-  begin(text) {
-    const view = new AnswerView(() => { if (view.element.isConnected) this.transcript.follow(); });
-    const run = { view, question: questionView(text), abort: new AbortController(), ids: [], hasEnded: false };
+  // What another tab did meanwhile.
+  async catchUp() {
+    this.engine.check();
+    this.refreshList();
+    const { id, leaf_id: leafId } = this.conversation;
+    if (!id || this.run) return;
+    const conversation = await api.readConversation(id).catch(() => null);
+    if (!conversation || this.currentId !== id || this.run) return;
+    if (conversation.answering || conversation.leaf_id !== leafId) this.draw(conversation);
+  }
+
+  // --- answers ---
+
+  async send(text) {
+    this.notice("");
     byId("welcome").hidden = true;
-    this.transcript.append(run.question, view.element);
+    const run = this.begin(this.transcript.addQuestion(text), this.transcript.addAnswer());
+    run.giveBack = () => this.composer.fill(text);
+    await run.follow(async (signal, onEvent) => {
+      run.conversationId = run.conversationId || (await this.create(run));
+      return api.ask(run.conversationId, { content: text }, signal, onEvent);
+    });
+  }
+
+  edit(message, text) {
+    this.transcript.cutBelow(message.parent_id);
+    const run = this.begin(this.transcript.addQuestion(text), this.transcript.addAnswer());
+    run.giveBack = () => {
+      this.draw(this.conversation);
+      this.transcript.find(message.id).edit(text);
+    };
+    const question = { content: text, parent_id: message.parent_id };
+    run.follow((signal, onEvent) => api.ask(run.conversationId, question, signal, onEvent));
+  }
+
+  again(message) {
+    this.transcript.cutBelow(message.parent_id);
+    const run = this.begin(null, this.transcript.addAnswer());
+    run.giveBack = () => this.draw(this.conversation);
+    run.follow((signal, onEvent) => api.askAgain(run.conversationId, message.parent_id, signal, onEvent));
+  }
+
+  // Follow an answer that was being written before this page came. It may stand in another branch than is shown.
+  attach(answerId) {
+    const view = this.transcript.find(answerId) || new AnswerView({ onDraw() {}, onBlock() {} });
+    view.restart();
+    const run = this.begin(null, view);
+    run.giveBack = () => {};
+    run.answerId = answerId;
+    run.follow((signal, onEvent) => api.follow(run.conversationId, answerId, signal, onEvent));
+  }
+
+  begin(question, view) {
+    const run = new Run(this.currentId, question, view, {
+      onStart: (...given) => this.onStart(...given),
+      onEnd: (...given) => this.onEnd(...given),
+      onRefused: (...given) => this.onRefused(...given),
+      onBack: (conversation) => this.draw(conversation),
+    });
+    this.setRun(run);
     this.transcript.toEnd();
-    this.composer.setBusy(true);
-    this.announce(t("waiting"));
+    this.announcer.say(t("waiting"));
     return run;
   }
 
-  async createConversation(run) {
+  async create(run) {
     const { id } = await api.createConversation();
-    if (!this.currentId && run.view.element.isConnected) {
+    if (this.run === run) {
       this.currentId = id;
+      this.conversation = { ...EMPTY, id };
       this.sidebar.select(id);
       window.history.pushState(null, "", "/c/" + encodeURIComponent(id));
     }
     return id;
   }
 
-  onEvent(run, event) {
-    if (event.type === "start") {
-      run.ids = [event.question_id, event.answer_id];
-      if (run.conversationId === this.currentId) this.setTitle(event.title);
-      this.refreshList();
-    } else if (event.type === "text") {
-      run.view.append(event.text);
-    } else if (event.type === "waiting") {
-      run.view.wait(queueWords(event.position, event.wait_s));
-    } else if (event.type === "thinking") {
-      run.view.wait(t("thinking"));
-    } else if (event.type === "end") {
-      this.end(run, event.state, event.code, event.figures);
+  onStart(run, event) {
+    if (this.run !== run) return;
+    const { messages } = this.conversation;
+    if (run.question && !run.question.message) {
+      const above = this.transcript.views[this.transcript.views.indexOf(run.question) - 1];
+      const parentId = above ? above.message.id : null;
+      const question = { id: event.question_id, parent_id: parentId, role: "user", content: run.question.text };
+      messages.push(question);
+      run.question.place(question, versionsOf(messages, question));
     }
+    if (!messages.some((message) => message.id === event.answer_id)) {
+      messages.push({ id: event.answer_id, parent_id: event.question_id, role: "assistant", content: "", state: "partial" });
+    }
+    const answer = messages.find((message) => message.id === event.answer_id);
+    run.view.place(answer, versionsOf(messages, answer));
+    if (run.view.element.isConnected) this.conversation.leaf_id = answer.id;
+    this.setTitle(event.title);
+    this.transcript.markMemory(event.remembers_from);
+    this.conversation.remembers_from = event.remembers_from;
+    this.refreshList();
   }
 
-  end(run, state, code, figures) {
-    run.hasEnded = true;
-    run.view.end(state, code, figures);
-    this.announce(state === "complete" ? t("answer_done") : t("state_" + state));
-    if (state === "failed") this.engine.check();
+  onEnd(run, event) {
+    if (run.view.message) Object.assign(run.view.message, event.figures, { content: run.view.text, state: event.state });
+    this.announcer.say(event.state === "complete" ? t("answer_done") : t("state_" + event.state));
+    if (event.state === "failed") this.engine.check();
+    if (this.run === run) this.setRun(null);
+    this.refreshList();
   }
 
-  onFailure(run, text, error) {
-    if (run.abort.signal.aborted) return this.end(run, "stopped");
-    if (run.ids.length) return this.end(run, "partial");
-    // Refused before anything was kept: give the question back.
-    const isShown = run.view.element.isConnected;
-    run.question.remove();
+  // Nothing was kept of it: give back what was asked.
+  onRefused(run, error) {
+    if (this.run !== run) return;
+    this.setRun(null);
+    if (run.question) run.question.element.remove();
     run.view.element.remove();
-    if (isShown) {
-      this.composer.fill(text);
-      this.notice(explain(error));
-    }
-    return this.engine.check();
+    this.transcript.views = this.transcript.views.filter((view) => view !== run.question && view !== run.view);
+    run.giveBack();
+    this.notice(explain(error));
+    this.engine.check();
+  }
+
+  setRun(run) {
+    this.run = run;
+    this.composer.setBusy(Boolean(run));
+    byId("transcript").classList.toggle("busy", Boolean(run));
+  }
+
+  leave() {
+    if (this.run) this.run.leave();
+    this.setRun(null);
   }
 
   stop() {
-    const run = this.runs.get(this.currentId);
-    if (run) run.abort.abort();
+    if (this.run) this.run.stop();
   }
 
-  async remove(id) {
-    const run = this.runs.get(id);
-    if (run) run.abort.abort();
+  // --- what the keyboard asks for ---
+
+  editLast() {
+    const view = this.transcript.last((one) => one.bubble && one.message);
+    if (!view || this.run) return false;
+    view.edit(view.text);
+    return true;
+  }
+
+  againLast() {
+    const view = this.transcript.last((one) => one.growing && one.message);
+    if (view && !this.run) this.again(view.message);
+  }
+
+  async copyLast() {
+    const view = this.transcript.last((one) => one.growing && one.text);
+    if (view && (await copyText(view.text))) this.announcer.say(t("copied"));
+  }
+
+  // --- conversations ---
+
+  async showVersion(message, direction) {
+    const { id } = this.conversation;
     try {
-      await api.deleteConversation(id);
+      await api.changeConversation(id, { leaf_id: message.id });
+      const conversation = await api.readConversation(id);
+      if (this.currentId !== id) return;
+      this.draw(conversation);
+      this.focusVersion(message.id, direction);
     } catch (error) {
       this.notice(explain(error));
     }
+  }
+
+  focusVersion(id, direction) {
+    const view = this.transcript.find(id);
+    if (!view) return;
+    view.element.scrollIntoView({ block: "nearest" });
+    const button = view.foot.querySelector("." + direction + ":not([disabled])") || view.foot.querySelector(".branches .tool:not([disabled])");
+    if (button) button.focus();
+  }
+
+  menuOf({ id, title }) {
+    return [
+      { label: t("rename"), onPick: () => askTitle(title, (text) => this.rename(id, text)) },
+      { label: t("export_markdown"), href: api.exportAddress(id, "markdown") },
+      { label: t("export_json"), href: api.exportAddress(id, "json") },
+      { label: t("delete"), isDanger: true, onPick: () => confirmDelete(title, () => this.remove(id)) },
+    ];
+  }
+
+  async rename(id, title) {
+    await this.attempt(() => api.changeConversation(id, { title }));
+    if (id === this.currentId) this.setTitle(title);
+    this.refreshList();
+  }
+
+  async remove(id) {
+    await this.attempt(() => api.deleteConversation(id));
+    this.drafts.put(id, "");
     if (id === this.currentId) this.go(null);
     this.refreshList();
   }
 
   async refreshList() {
+    const { words } = this.sidebar;
+    const found = await this.attempt(() => api.listConversations(words));
+    if (found && words === this.sidebar.words) this.sidebar.show(found);
+  }
+
+  async attempt(action) {
     try {
-      this.sidebar.show(await api.listConversations());
+      return await action();
     } catch (error) {
       this.notice(explain(error));
+      return null;
     }
   }
 
   setTitle(title) {
+    this.conversation.title = title;
     byId("title").textContent = title || t("new_conversation");
+    byId("title-menu").hidden = !title;
     document.title = title ? title + " – Ferry" : "Ferry";
   }
 
   notice(text) {
     byId("notice").textContent = text;
     byId("notice").hidden = !text;
-  }
-
-  announce(text) {
-    byId("status").textContent = text;
   }
 }
 

@@ -1,23 +1,37 @@
-// The list of conversations, with deleting, and opening and closing it where the window is narrow.
+// The list of conversations: by age, searched, each with its menu; opening and closing it where the window is narrow.
 
 import { ICONS, byId, clear, el, icon } from "./dom.js";
+import { menuButton } from "./menu.js";
 import { t } from "./words.js";
 
+const SEARCH_MS = 250;
+const DAY_S = 86400;
+
 export class Sidebar {
-  // handlers: {onOpen(id), onNew(), onDelete(id)}
+  // handlers: {onOpen(id), onNew(), onSearch(), menuOf(conversation)}
   constructor(handlers) {
     this.handlers = handlers;
     this.list = byId("conversations");
+    this.field = byId("search");
     this.items = [];
     this.currentId = null;
-    this.deletingId = null;
+    this.timer = 0;
     byId("new-conversation").addEventListener("click", () => { this.toggle(false); handlers.onNew(); });
     byId("open-menu").addEventListener("click", () => this.toggle(true));
     byId("close-menu").addEventListener("click", () => this.toggle(false));
     byId("backdrop").addEventListener("click", () => this.toggle(false));
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.toggle(false);
-    });
+    this.field.addEventListener("input", () => this.searchSoon());
+    this.field.addEventListener("keydown", (event) => this.onSearchKey(event));
+    byId("search-form").addEventListener("submit", (event) => { event.preventDefault(); handlers.onSearch(); });
+  }
+
+  // What is searched for; empty when nothing is.
+  get words() {
+    return this.field.value.trim();
+  }
+
+  find(id) {
+    return this.items.find((item) => item.id === id);
   }
 
   show(conversations) {
@@ -30,18 +44,53 @@ export class Sidebar {
     this.draw();
   }
 
+  // Says whether there was anything to close.
   toggle(isOpen) {
     const wasOpen = byId("app").classList.contains("menu-open");
     byId("app").classList.toggle("menu-open", isOpen);
     byId("open-menu").setAttribute("aria-expanded", String(isOpen));
     if (isOpen) byId("close-menu").focus();
     else if (wasOpen) byId("open-menu").focus();
+    return wasOpen && !isOpen;
+  }
+
+  search() {
+    if (window.getComputedStyle(byId("open-menu")).display !== "none") this.toggle(true);
+    this.field.focus();
+    this.field.select();
+  }
+
+  searchSoon() {
+    window.clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => this.handlers.onSearch(), SEARCH_MS);
+  }
+
+  onSearchKey(event) {
+    if (event.key !== "Escape" || event.isComposing || !this.field.value) return;
+    event.stopPropagation();
+    this.field.value = "";
+    this.handlers.onSearch();
   }
 
   draw() {
+    const focusedId = this.focusedId();
     clear(this.list);
-    if (!this.items.length) this.list.append(el("li", { class: "empty" }, t("no_conversations")));
-    for (const item of this.items) this.list.append(item.id === this.deletingId ? this.asking(item) : this.row(item));
+    if (!this.items.length) this.list.append(el("li", { class: "empty" }, t(this.words ? "search_none" : "no_conversations")));
+    let age = "";
+    for (const item of this.items) {
+      const its = this.words ? "" : ageOf(item.updated_at);
+      if (its !== age) this.list.append(el("li", { class: "age" }, its));
+      age = its;
+      this.list.append(this.row(item));
+    }
+    const again = focusedId && this.list.querySelector('[data-id="' + focusedId + '"] a');
+    if (again) again.focus();
+  }
+
+  // The list is drawn anew when an answer ends: the keyboard stays where it was.
+  focusedId() {
+    const row = this.list.contains(document.activeElement) && document.activeElement.closest("[data-id]");
+    return row ? row.getAttribute("data-id") : null;
   }
 
   row(item) {
@@ -52,26 +101,22 @@ export class Sidebar {
       this.toggle(false);
       this.handlers.onOpen(item.id);
     };
-    return el("li", { class: isCurrent ? "current" : null },
+    const label = t("conversation_menu") + ": " + item.title;
+    const dots = el("button", { type: "button", class: "icon-button more", title: t("conversation_menu"), "aria-label": label },
+      icon(ICONS.dots));
+    return el("li", { class: isCurrent ? "current" : null, "data-id": item.id },
       el("a", { href: "/c/" + encodeURIComponent(item.id), title: item.title,
-        "aria-current": isCurrent ? "page" : null, onclick: open }, item.title),
-      el("button", { type: "button", class: "icon-button remove", title: t("delete"),
-        "aria-label": t("delete") + ": " + item.title, onclick: () => this.askDelete(item.id) }, icon(ICONS.trash)));
+        "aria-current": isCurrent ? "page" : null, onclick: open }, el("span", { class: "name" }, item.title),
+      item.excerpt ? el("span", { class: "excerpt" }, item.excerpt) : ""),
+      menuButton(dots, () => this.handlers.menuOf(item)));
   }
+}
 
-  asking(item) {
-    const confirm = el("button", { type: "button", class: "danger", onclick: () => {
-      this.deletingId = null;
-      this.handlers.onDelete(item.id);
-    } }, t("delete"));
-    const cancel = el("button", { type: "button", class: "quiet", onclick: () => this.askDelete(null) }, t("cancel"));
-    return el("li", { class: "asking" }, el("span", {}, t("delete_ask")), confirm, cancel);
-  }
-
-  askDelete(id) {
-    this.deletingId = id;
-    this.draw();
-    const confirm = this.list.querySelector(".danger");
-    if (confirm) confirm.focus();
-  }
+function ageOf(seconds) {
+  const today = new Date();
+  today.setHours(0, 0, 0, 0);
+  const start = today.getTime() / 1000;
+  if (seconds >= start) return t("age_today");
+  if (seconds >= start - DAY_S) return t("age_yesterday");
+  return seconds >= start - 7 * DAY_S ? t("age_week") : t("age_older");
 }

@@ -1,41 +1,91 @@
-// The messages of one conversation: shows saved ones, and an answer while it grows.
+// The messages of one conversation: the branch that is shown, from top to bottom, and following its growing end.
 
-import { copyButton } from "./copy.js";
-import { clear, el } from "./dom.js";
-import { render } from "./markdown.js";
-import { explainEnd, fill, t } from "./words.js";
+import { AnswerView } from "./answer.js";
+import { pathTo, versionsOf } from "./branches.js";
+import { byId, clear, el } from "./dom.js";
+import { QuestionView } from "./question.js";
+import { t } from "./words.js";
 
 const NEAR_END_PX = 80;
 
 export class Transcript {
-  constructor(list, scroll) {
+  // actions: those of questions and answers
+  constructor(list, scroll, actions) {
     this.list = list;
     this.scroll = scroll;
+    this.actions = { ...actions, onDraw: () => this.follow() };
+    this.views = [];
     this.isAtEnd = true;
+    this.endButton = byId("to-end");
+    this.endButton.addEventListener("click", () => this.toEnd());
     scroll.addEventListener("scroll", () => {
       this.isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < NEAR_END_PX;
+      this.endButton.hidden = this.isAtEnd;
     });
   }
 
   clear() {
     clear(this.list);
+    this.views = [];
+    this.endButton.hidden = true;
   }
 
-  show(messages) {
+  show(conversation) {
     this.clear();
-    for (const message of messages) {
-      if (message.role === "user") this.append(questionView(message.content));
-      else this.append(savedAnswer(message).element);
+    for (const message of pathTo(conversation.messages, conversation.leaf_id)) {
+      this.append(this.viewOf(message, versionsOf(conversation.messages, message)));
     }
+    this.markMemory(conversation.remembers_from);
     this.toEnd();
   }
 
-  append(...elements) {
-    this.list.append(...elements);
+  viewOf(message, versions) {
+    if (message.role !== "user") return AnswerView.of(message, versions, this.actions);
+    const view = new QuestionView(message.content, this.actions);
+    view.place(message, versions);
+    return view;
+  }
+
+  addQuestion(text) {
+    return this.append(new QuestionView(text, this.actions));
+  }
+
+  addAnswer() {
+    return this.append(new AnswerView(this.actions));
+  }
+
+  append(view) {
+    this.views.push(view);
+    this.list.append(view.element);
+    return view;
+  }
+
+  find(id) {
+    return this.views.find((view) => view.message && view.message.id === id);
+  }
+
+  last(isMeant) {
+    return this.views.filter(isMeant).pop();
+  }
+
+  // Remove what stands below a message; all of it without one.
+  cutBelow(id) {
+    const keep = this.views.findIndex((view) => view.message && view.message.id === id) + 1;
+    for (const view of this.views.splice(keep)) view.element.remove();
+  }
+
+  // Show where the model's memory begins; nothing where it has all of the conversation.
+  markMemory(id) {
+    const old = this.list.querySelector(".memory");
+    if (old) old.remove();
+    const view = this.find(id);
+    if (!view || view === this.views[0]) return;
+    this.list.insertBefore(el("p", { class: "memory", role: "note" }, el("span", {}, t("memory"))), view.element);
   }
 
   toEnd() {
     this.isAtEnd = true;
+    this.endButton.hidden = true;
     this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 
@@ -43,101 +93,4 @@ export class Transcript {
   follow() {
     if (this.isAtEnd) this.scroll.scrollTop = this.scroll.scrollHeight;
   }
-}
-
-export function questionView(text) {
-  return el("article", { class: "message question", "data-role": "user", "aria-label": t("you") },
-    el("div", { class: "bubble" }, text));
-}
-
-// An answer: append() while it grows, end() when it has. Drawn at most once a frame, however fast the pieces come.
-export class AnswerView {
-  constructor(onDraw) {
-    this.text = "";
-    this.onDraw = onDraw || (() => {});
-    this.isDrawPending = false;
-    this.body = el("div", { class: "answer-body" }, waiting(t("waiting")));
-    this.foot = el("footer", { class: "answer-foot" });
-    this.element = el("article", { class: "message answer", "data-role": "assistant", "aria-label": t("model"),
-      "aria-busy": "true", "data-state": "streaming" }, this.body, this.foot);
-  }
-
-  append(text) {
-    this.text += text;
-    if (this.isDrawPending) return;
-    this.isDrawPending = true;
-    window.requestAnimationFrame(() => {
-      this.isDrawPending = false;
-      this.draw();
-    });
-  }
-
-  // What there is to tell while no text has come yet.
-  wait(words) {
-    if (this.text) return;
-    clear(this.body);
-    this.body.append(waiting(words));
-  }
-
-  end(state, code, figures) {
-    this.element.setAttribute("aria-busy", "false");
-    this.element.setAttribute("data-state", state);
-    this.draw();
-    clear(this.foot);
-    if (state !== "complete") this.foot.append(el("p", { class: "state" }, explainEnd(state, code)));
-    if (this.text) this.foot.append(copyButton(() => this.text));
-    const words = figureWords(figures || {});
-    if (words) this.foot.append(el("details", { class: "figures" }, el("summary", {}, t("figures")), el("p", {}, words)));
-  }
-
-  draw() {
-    const fragment = render(this.text);
-    fragment.querySelectorAll("pre").forEach(frameCode);
-    fragment.querySelectorAll("table").forEach(frameTable);
-    clear(this.body);
-    this.body.append(fragment);
-    this.onDraw();
-  }
-}
-
-function savedAnswer(message) {
-  const view = new AnswerView();
-  view.text = message.content;
-  view.end(message.state);
-  return view;
-}
-
-export function queueWords(position, seconds) {
-  return fill(t("waiting_queue"), { position, seconds: Math.max(1, Math.round(seconds)) });
-}
-
-// "12.3 tokens a second · …", as far as the server told.
-function figureWords(figures) {
-  const words = [];
-  if (figures.tokens_per_s) words.push(fill(t("figures_speed"), { speed: figures.tokens_per_s }));
-  if (figures.answer_tokens) words.push(fill(t("figures_answer"), { count: figures.answer_tokens }));
-  if (figures.prompt_tokens) {
-    words.push(fill(t("figures_prompt"), { count: figures.prompt_tokens, cached: figures.cached_tokens || 0 }));
-  }
-  return words.join(" · ");
-}
-
-function waiting(words) {
-  return el("p", { class: "waiting" }, el("span", { class: "pulse", "aria-hidden": "true" }), words);
-}
-
-function frameCode(pre) {
-  const code = pre.querySelector("code") || pre;
-  const language = (/(?:^|\s)language-(\S+)/.exec(code.className) || [])[1] || "";
-  const head = el("div", { class: "code-head" }, el("span", {}, language), copyButton(() => code.textContent));
-  const frame = el("div", { class: "code" }, head);
-  pre.replaceWith(frame);
-  pre.tabIndex = 0; // wide code can be scrolled with the keyboard
-  frame.append(pre);
-}
-
-function frameTable(table) {
-  const frame = el("div", { class: "table", tabindex: "0" });
-  table.replaceWith(frame);
-  frame.append(table);
 }

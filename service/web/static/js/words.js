@@ -13,7 +13,8 @@ export function fill(text, values) {
 
 // What to tell the user about an ApiError: our own words for the codes we know.
 export function explain(error) {
-  return dictionary["error_" + error.code] || error.message || t("error_other");
+  const known = dictionary["error_" + error.code] || (error.status === 429 && t("error_busy"));
+  return known || error.message || t("error_other");
 }
 
 // Why an answer broke off, where its code says more than that it did.

@@ -1,0 +1,17 @@
+// Where the messages of a conversation stand to each other. Pure. A question that was edited and an answer that was
+// made again are children of the same message: branches, of which one is shown.
+
+// The messages from the first one down to the one with this id.
+export function pathTo(messages, id) {
+  const byId = new Map(messages.map((message) => [message.id, message]));
+  const path = [];
+  for (let message = byId.get(id); message; message = byId.get(message.parent_id)) path.unshift(message);
+  return path;
+}
+
+// All versions of a message, the oldest first.
+export function versionsOf(messages, message) {
+  return messages
+    .filter((other) => other.parent_id === message.parent_id && other.role === message.role)
+    .sort((one, other) => one.id - other.id);
+}
