@@ -36,6 +36,7 @@ class Rule:
     allowed: str
     accepts: Callable[[Any], bool] = lambda _: True
     refusal: str = "cannot be used"
+    is_secret: bool = False
 
     def holds(self, value: object) -> bool:
         # bool is an int to Python and not to an operator: `threads = true` is a mistake.
@@ -53,6 +54,11 @@ def _is_address(value: str) -> bool:
 
 def _is_url_or_empty(value: str) -> bool:
     return value == "" or bool(re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value))
+
+
+def _is_database_or_empty(value: str) -> bool:
+    found = re.fullmatch(r"sqlite:////[^\s?#]+|postgresql://([^\s/?#@]+@)?[^\s/?#@]*/[^\s/?#]+(\?[^\s#]*)?", value)
+    return value == "" or bool(found)
 
 
 def _is_absolute_or_empty(value: str) -> bool:
@@ -95,6 +101,12 @@ def _fixed(default: object) -> Any:
 
 _LISTEN = Rule(str, 'an address and a port, such as "0.0.0.0:8080" or "[::1]:8080"', _is_address)
 _URL = Rule(str, 'an http:// or https:// address, or ""', _is_url_or_empty)
+_DATABASE = Rule(
+    str,
+    'an address such as "postgresql://ferry@db.example.org/ferry" or "sqlite:////srv/ferry.db", or ""',
+    _is_database_or_empty,
+    is_secret=True,  # people write a password into it
+)
 _FILE = Rule(str, 'the absolute path of a file, or ""', _is_absolute_or_empty)
 _SWITCH = Rule(bool, "true or false")
 
@@ -107,6 +119,7 @@ class Web:
     auth: str = _fixed("accounts")
     trusted_proxies: tuple[str, ...] = _fixed(())
     proxy_header: str = _fixed("")
+    workers: int = _whole(1, 1, 32)
     session_hours: int = _whole(12, 1, 8760)
     max_body_kib: int = _whole(256, 16, 65536)
 
@@ -121,7 +134,8 @@ class Web:
 
 @dataclass(frozen=True)
 class Data:
-    url: str = _fixed("")
+    url: str = _setting("", _DATABASE)
+    password_file: str = _setting("", _FILE)
 
 
 @dataclass(frozen=True)
@@ -229,7 +243,8 @@ def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{section}] {key}: no such key; allowed: {', '.join(settings)}"
         elif not settings[key].holds(_frozen(value)):
             rule = settings[key]
-            yield f"[{section}] {key} = {_toml(value)}: {rule.refusal}; allowed: {rule.allowed}"
+            shown = "(not shown)" if rule.is_secret else _toml(value)
+            yield f"[{section}] {key} = {shown}: {rule.refusal}; allowed: {rule.allowed}"
 
 
 def rule_of(section: str, key: str) -> Rule:

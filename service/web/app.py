@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 
 from flask import Flask, Response, jsonify, render_template, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from service import config as configuration
 from service.config import Config
 from service.paths import Paths
-from service.web import api, database, guard, health, language, layout, openai_api, pages, preferences, spool
+from service.web import api, database_errors, guard, health, language, layout, openai_api, pages, preferences, spool
 from service.web.answer_run import Tools
 from service.web.audit import Audit, AuditUnavailable, to_stderr
 from service.web.chat import Chat
@@ -32,7 +33,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     """Make the app over a database that service.web.revisions.migrate has brought up to date."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = config.web.max_body_kib * 1024
-    store = Database(database.url_of(config.data.url, paths.data))
+    store = Database.of(config.data, paths.data)
     settings = LiveSettings(config, store, is_local=engine.is_local)
     usage = Usage(store, lambda: settings.current().quota.tokens_per_day)
     audit, metrics = Audit(paths.log, paths.data, config.audit, to_stderr), Metrics()
@@ -58,6 +59,8 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(AuditUnavailable, _unaudited)
     app.register_error_handler(HTTPException, _http_error)
+    for kind in database_errors.UNUSABLE:
+        app.register_error_handler(kind, _database_failed)
     app.register_error_handler(Exception, _unexpected)
     return app
 
@@ -104,6 +107,10 @@ def _http_error(error: HTTPException) -> Response:
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
+
+
+def _database_failed(error: SQLAlchemyError) -> Response:
+    return _refused(database_errors.refusal_of(error))
 
 
 def _unexpected(error: Exception) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from sqlalchemy import text
 
+from service.web.database_errors import AWAY
 from service.web.errors import Refusal
 from service.web.guard import caller_by_key
 from service.web.services import services
@@ -22,8 +23,11 @@ def healthz() -> dict[str, bool]:
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[dict[str, Any], int]:
-    with services().database.begin() as session:
-        session.execute(text("SELECT 1"))
+    try:
+        with services().database.begin() as session:
+            session.execute(text("SELECT 1"))
+    except AWAY:
+        return {"ready": False, "reason": "the database cannot be used"}, 503
     health = services().engine.health()
     if not health.is_ready:
         return {"ready": False, "reason": health.reason}, 503

@@ -88,12 +88,27 @@ def test_a_bad_value_is_named_with_what_is_allowed(section: str, line: str) -> N
         ("web", 'auth = "proxy"'),
         ("web", 'tls_certificate = "/etc/ferry/cert.pem"'),
         ("web", 'trusted_proxies = ["10.0.0.1"]'),
-        ("data", 'url = "postgresql://db/ferry"'),
     ],
 )
 def test_a_feature_of_a_later_release_is_refused_instead_of_ignored(section: str, line: str) -> None:
     message = complaint(f"[{section}]\n{line}\n")
     assert message.startswith(f"ferry.toml: [{section}] {line}: not available in this release; allowed: ")
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://db/ferry", "postgresql://db", "sqlite:///ferry.db", "postgresql://me:secret@db "]
+)
+def test_an_address_that_is_no_database_is_refused_and_not_repeated(url: str) -> None:
+    message = complaint(f'[data]\nurl = "{url}"\n')
+    assert message.startswith("ferry.toml: [data] url = (not shown): cannot be used; allowed: ") and url not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "postgresql://ferry:pw@db.bank:5433/ferry?sslmode=verify-full", "postgresql:///ferry", "sqlite:////srv/f.db"],
+)
+def test_a_database_is_named_by_its_address(url: str) -> None:
+    assert parse(f'[data]\nurl = "{url}"\npassword_file = "/etc/ferry/pw"\n').data.url == url
 
 
 def test_slots_and_precision_are_the_operators() -> None:

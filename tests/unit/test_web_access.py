@@ -15,8 +15,8 @@ OPEN_TO_EVERYBODY = {"static", "pages.login", "health.healthz", "health.readyz"}
 
 
 @pytest.fixture
-def web(tmp_path: Path):
-    with web_app(tmp_path) as made:
+def web(tmp_path: Path, database_kind: str):
+    with web_app(tmp_path, database=database_kind) as made:
         made.add_user("alice")
         made.add_user("bob")
         yield made
@@ -168,7 +168,7 @@ def test_nothing_secret_is_stored_as_it_is(web: WebApp) -> None:
     alice, key = web.login("alice"), web.add_key("script")
     cookie = alice.client.get_cookie(guard.SESSION_COOKIE)
     assert cookie
-    stored = b"".join(path.read_bytes() for path in web.paths.data.iterdir() if path.is_file())
+    stored = web.stored()
     for secret in (PASSWORD, key, cookie.value):
         assert secret.encode() not in stored
 
@@ -177,10 +177,7 @@ def test_a_deleted_conversation_is_gone_from_the_file(web: WebApp) -> None:
     alice = web.login("alice")
     conversation_id = alice.new_conversation("echo unmistakable words")
     assert alice.request("DELETE", f"/api/conversations/{conversation_id}").status_code == 204
-    with web.database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    stored = b"".join(path.read_bytes() for path in web.paths.data.iterdir() if path.is_file())
-    assert b"unmistakable" not in stored
+    assert b"unmistakable" not in web.stored()
     assert alice.request("GET", "/api/conversations").json == {"conversations": []}
 
 

@@ -8,6 +8,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import databases
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -40,11 +41,13 @@ def test_migrating_twice_changes_nothing_the_second_time(store: Database, tmp_pa
     assert revisions.migrate(store, tmp_path) == (revision, False)
 
 
-def test_the_migrations_make_the_tables_that_the_code_expects(store: Database, tmp_path: Path) -> None:
+def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path, database_kind: str) -> None:
+    store = Database(database.url_of(databases.fresh(database_kind), tmp_path))
     revisions.migrate(store, tmp_path)
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+    store.close()
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(
