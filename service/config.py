@@ -65,6 +65,24 @@ def _is_absolute_or_empty(value: str) -> bool:
     return value == "" or (value.startswith("/") and "\0" not in value)
 
 
+def _are_networks(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, str) and _is_network(value) for value in values)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_header_or_empty(value: str) -> bool:
+    # What identifies a request or a client to others cannot also be what names its user.
+    taken = {"authorization", "cookie", "host", "x-forwarded-for", "x-forwarded-proto", "x-csrf-token"}
+    return value == "" or (bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value)) and value.lower() not in taken)
+
+
 def _is_ip(text: str, version: int) -> bool:
     try:
         return ipaddress.ip_address(text).version == version
@@ -109,6 +127,8 @@ _DATABASE = Rule(
 )
 _FILE = Rule(str, 'the absolute path of a file, or ""', _is_absolute_or_empty)
 _SWITCH = Rule(bool, "true or false")
+_NETWORKS = Rule(tuple, 'addresses and networks, such as ["127.0.0.1", "10.1.0.0/16"]', _are_networks)
+_HEADER = Rule(str, 'the name of a header, such as "X-Remote-User", or ""', _is_header_or_empty)
 
 
 @dataclass(frozen=True)
@@ -116,12 +136,13 @@ class Web:
     listen: str = _setting("0.0.0.0:8080", _LISTEN)
     tls_certificate: str = _fixed("")
     tls_key: str = _fixed("")
-    auth: str = _fixed("accounts")
-    trusted_proxies: tuple[str, ...] = _fixed(())
-    proxy_header: str = _fixed("")
+    auth: str = _one_of("accounts", "proxy", "none")
+    trusted_proxies: tuple[str, ...] = _setting((), _NETWORKS)
+    proxy_header: str = _setting("", _HEADER)
     workers: int = _whole(1, 1, 32)
     session_hours: int = _whole(12, 1, 8760)
     max_body_kib: int = _whole(256, 16, 65536)
+    requests_per_minute: int = _whole(6000, 0, 1_000_000)
 
     @property
     def host(self) -> str:
@@ -234,6 +255,14 @@ def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{name}]: no such section; allowed: {_names(sections)}"
         elif name != "ldap":
             yield from _section_problems(name, table)
+    yield from _web_problems(tables.get("web"))
+
+
+def _web_problems(table: object) -> Iterator[str]:
+    """Yield what does not go together in [web]."""
+    web = table if isinstance(table, dict) else {}
+    if web.get("auth") == "proxy" and not (web.get("proxy_header") and web.get("trusted_proxies")):
+        yield '[web] auth = "proxy": needs proxy_header, and trusted_proxies: whose word is taken for who somebody is'
 
 
 def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:

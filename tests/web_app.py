@@ -29,9 +29,9 @@ class WebApp:
     database: Database
     engine: FakeEngine
 
-    def add_user(self, name: str) -> None:
+    def add_user(self, name: str, role: str = "user", *, must_change: bool = False) -> None:
         with self.database.begin() as session:
-            accounts.add_user(session, name, PASSWORD, "user")
+            accounts.add_user(session, name, PASSWORD, role, must_change=must_change)
 
     def add_key(self, name: str, user: str = "") -> str:
         with self.database.begin() as session:
@@ -50,7 +50,7 @@ class WebApp:
     def login(self, name: str, password: str = PASSWORD) -> LoggedIn:
         client = self.app.test_client()
         assert log_in_form(client, name, password).status_code == 302
-        return LoggedIn(client, csrf_of(client.get("/").text))
+        return LoggedIn(client, csrf_of(client.get("/account").text))
 
 
 @dataclass

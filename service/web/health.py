@@ -8,12 +8,14 @@ from typing import Any
 from flask import Blueprint, Response, request
 from sqlalchemy import text
 
+from service.web import rights
 from service.web.database_errors import AWAY
 from service.web.errors import Refusal
 from service.web.guard import caller_by_key
 from service.web.services import services
 
 blueprint = Blueprint("health", __name__)
+rights.declare(blueprint, rights.OPEN)  # /metrics looks for itself
 
 
 @blueprint.get("/healthz")
