@@ -90,6 +90,14 @@ def log_in_form(client: Any, name: str, password: str) -> Any:
     return client.post("/login", data={"username": name, "password": password, "csrf_token": token[1]})
 
 
+def choose_password(client: Any, password: str) -> Any:
+    """Replace a one-time password, as the page asks for before anything else."""
+    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/account/password").text)
+    assert token
+    form = {"password": password, "repeat": password, "csrf_token": token[1]}
+    return client.post("/account/password", data=form)
+
+
 def csrf_of(page: str) -> str:
     token = re.search(r'<meta name="csrf-token" content="([^"]+)"', page)
     assert token

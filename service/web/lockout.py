@@ -63,13 +63,14 @@ def begin(database: Database, name: str, address: str, now: float | None = None)
     return 1.0
 
 
-def succeed(database: Database, name: str, address: str) -> None:
+def succeed(database: Database, name: str, address: str, now: float | None = None) -> None:
     """Take the counts back after the right password: the name's whole ones, and one try of the address."""
+    now = time.time() if now is None else now
     here, place, anywhere = counts_of(name, address)
     with database.begin() as session:
         session.execute(delete(Failure).where(Failure.subject.in_([here.subject, anywhere.subject])))
         _take_back(session, place.subject)
-        session.execute(delete(Failure).where(or_(Failure.last_at < time.time() - FORGET_S, Failure.count <= 0)))
+        session.execute(delete(Failure).where(or_(Failure.last_at < now - FORGET_S, Failure.count <= 0)))
 
 
 def undo(database: Database, name: str, address: str) -> None:
