@@ -13,6 +13,7 @@ import click
 
 from checksums.errors import FerryError, HealthError, UsageError
 from installer import admin, files, installed, inventory, network, present, settings, starting, transaction, uninstall
+from installer.cli_audit import audit_command
 from installer.cli_backup import backup_command, restore_command
 from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
 from installer.cli_doctor import doctor_command
@@ -193,6 +194,7 @@ OURS = (
     recover_command,
     backup_command,
     restore_command,
+    audit_command,
 )
 for _command in OURS:
     cli.add_command(_command)

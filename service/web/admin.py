@@ -21,10 +21,12 @@ from sqlalchemy.exc import OperationalError
 from service.config import ConfigError
 from service.paths import PathsError
 from service.web import keys, privacy, selftest
+from service.web.admin_audit import audit
 from service.web.admin_database import copy, migrate, revision
 from service.web.admin_keys import key
 from service.web.admin_place import Place, json_option, show
 from service.web.admin_users import user
+from service.web.audit import AuditUnavailable
 from service.web.errors import AdminError
 
 
@@ -33,7 +35,7 @@ def cli() -> None:
     """Manage Ferry's accounts, keys and database."""
 
 
-for command in (user, key, migrate, revision, copy):
+for command in (user, key, audit, migrate, revision, copy):
     cli.add_command(command)
 
 
@@ -122,6 +124,9 @@ def main(arguments: list[str]) -> int:
         cli.main(arguments, prog_name="ferry", standalone_mode=False)
     except AdminError as error:
         return present(error.message, error.hint, error.exit_code, as_json)
+    except AuditUnavailable as error:
+        hint = "what the command did is done and not recorded; free some space, or mend the owner of the log's folder"
+        return present(str(error), hint, 1, as_json)
     except (ConfigError, PathsError) as error:
         return present(str(error), error.hint, 2, as_json)
     except (OperationalError, OSError) as error:

@@ -51,7 +51,7 @@ class Audit:
         """
         if not self.is_enabled:
             return 0
-        entry = _Entry({"at": timestamp(), "event": event, "user": user, "address": address, **facts})
+        entry = _Entry(_facts(event, user, address, facts))
         with self._lock:
             self._waiting.append(entry)
         with self._turn:
@@ -69,13 +69,23 @@ class Audit:
             sys.stderr.write(f"{error}: lost: {event} of {user}\n")
             return 0
 
-    def retire(self) -> None:
-        """Remove files that are older than they are kept. Raises: AuditUnavailable."""
-        if self.is_enabled:
-            try:
-                self._log.append([], retire=True)
-            except OSError as error:
-                raise AuditUnavailable(f"the audit log cannot be written: {error}") from error
+    def retire(self, event: str, *, user: str = "", **facts: object) -> None:
+        """Record an event, let go of files that are too old, and tell the head. Raises: AuditUnavailable."""
+        if not self.is_enabled:
+            return
+        try:
+            self._log.append([_facts(event, user, "", facts)], retire=True)
+        except OSError as error:
+            raise AuditUnavailable(f"the audit log cannot be written: {error}") from error
+
+    def adopt(self, *, user: str = "", address: str = "", **facts: object) -> bool:
+        """Go on with whatever log stands there, and record that as a restore. Raises: AuditUnavailable."""
+        if not self.is_enabled:
+            return False
+        try:
+            return self._log.adopt(_facts("restore", user, address, facts))
+        except OSError as error:
+            raise AuditUnavailable(f"the audit log cannot be written: {error}") from error
 
     def _write_waiting(self) -> None:
         """Write for all who wait: one of them does it while the others wait for their turn."""
@@ -91,6 +101,10 @@ class Audit:
         finally:
             for entry in entries:
                 entry.is_done = True
+
+
+def _facts(event: str, user: str, address: str, facts: Facts) -> Facts:
+    return {"at": timestamp(), "event": event, "user": user, "address": address, **facts}
 
 
 def beside_the_loop(call: Callable[[], Any]) -> Any:

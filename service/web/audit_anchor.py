@@ -83,8 +83,9 @@ def read(descriptor: int) -> Anchor | None:
         return None
 
 
-def write(descriptor: int, anchor: Anchor) -> None:
-    text = json.dumps(asdict(anchor))
+def write(descriptor: int, anchor: Anchor | None) -> None:
+    """Write the anchor; None makes it as if there had never been one."""
+    text = json.dumps(asdict(anchor) if anchor else None)
     os.pwrite(descriptor, text.ljust(SIZE_BYTES - 1).encode() + b"\n", 0)
 
 

@@ -53,6 +53,16 @@ class Log:
             each.path.unlink(missing_ok=True)
         return mark.head
 
+    def adopt(self, event: Facts) -> bool:
+        """Go on with the log that a restore has put here. Returns whether it was another than the anchor's."""
+        with audit_anchor.locked(self.data) as descriptor:
+            known, found = audit_anchor.read(descriptor), audit_recovery.as_it_is(self.log)
+            is_other = known is None or found is None or found.end.head != known.end.head
+            if is_other:
+                audit_anchor.write(descriptor, found)
+        self.append([{**event, "adopted": is_other}])
+        return is_other
+
     def _written(self, anchor: Anchor, descriptor: int, facts: Sequence[Facts]) -> tuple[Mark, int]:
         """Write lines, and return where the file ends now, and the open file."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

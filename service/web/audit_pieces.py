@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from service.web.audit_chain import PREV, START, Head, digest, seq_of
+from service.web.audit_files import read_descriptor
 
 PIECE_BYTES = 8 << 20
 # Events of the log's own, which a check has to know.
@@ -70,7 +71,7 @@ def _line_end(file: int, at: int, end: int) -> int:
 def check(piece: Piece) -> Checked:
     """Check the lines of a piece."""
     checked = Checked(piece.end - piece.start)
-    data = _read(piece.file, piece.start, piece.end)
+    data = read_descriptor(piece.file, piece.start, piece.end)
     lines = data.split(b"\n")
     if (rest := lines.pop()) or not data:
         checked.problems.append((len(lines) + 1, f"{len(rest)} bytes at the end are no whole line"))
@@ -88,13 +89,6 @@ def check(piece: Piece) -> Checked:
     return checked
 
 
-def _read(file: int, start: int, end: int) -> bytes:
-    found = bytearray()
-    while len(found) < end - start and (more := os.pread(file, end - start - len(found), start + len(found))):
-        found += more
-    return bytes(found)
-
-
 def _before(piece: Piece, first: bytes) -> Head:
     """Return the head before a piece: that of the line before it, or what a file's first line says of the last file."""
     if piece.start == 0:
@@ -102,7 +96,7 @@ def _before(piece: Piece, first: bytes) -> Head:
     length = 1 << 12
     while True:
         start = max(piece.start - length, 0)
-        data = _read(piece.file, start, piece.start)
+        data = read_descriptor(piece.file, start, piece.start)
         newline = data.rfind(b"\n", 0, len(data) - 1)
         if newline >= 0 or start == 0:
             line = data[newline + 1 :]
@@ -143,7 +137,7 @@ def _words(is_broken: bool, found: int | None, expected: int) -> str:
         return f"is line {found}, and line {expected} should come here: {found - expected} are missing"
     if found < expected:
         return f"is line {found}, and line {expected} should come here: out of order, or twice"
-    return f"line {found - 1}, the one before, was changed, or this one's prev" if is_broken else ""
+    return f"does not fit line {found - 1}: that one was changed, or this one's prev" if is_broken else ""
 
 
 def _find_wanted(lines: list[bytes], wanted: frozenset[int], checked: Checked) -> None:

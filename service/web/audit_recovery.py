@@ -46,6 +46,13 @@ def settle(log: Path, anchor: Anchor | None) -> tuple[Anchor, list[Facts]]:
     return _fitting(data, found, anchor), events
 
 
+def as_it_is(log: Path) -> Anchor | None:
+    """Return the anchor of the log as it stands, taken for right; None for a log without a chain, or none at all."""
+    data = (log / CURRENT).read_bytes() if _size(log / CURRENT) else b""
+    found = _without_anchor(log, data)
+    return _fitting(data, found, None) if found.end.head.seq else None
+
+
 def _fitting(data: bytes, found: _Found, anchor: Anchor | None) -> Anchor:
     first = seq_of(data) or found.end.head.seq + 1
     settled = Anchor.at(found.end, first, _day(data))

@@ -15,9 +15,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from service.web import audit_anchor, audit_rotation
-from service.web.audit_anchor import Anchor
+from service.web import audit_anchor, audit_files
 from service.web.audit_chain import CURRENT, START, Head
+from service.web.audit_files import Snapshot
 from service.web.audit_pieces import Checked, Piece, check, pieces_of
 
 MAX_PROBLEMS = 100
@@ -51,66 +51,28 @@ class Report:
         return {"ok": self.is_ok, **asdict(self), "head": f"{self.head.seq} sha256:{self.head.hash}"}
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The log at one moment: open files with the sizes they had, and the anchor."""
-
-    files: tuple[tuple[str, int, int], ...]
-    anchor: Anchor | None
-    stray: frozenset[str]
-
-
 def verify(
-    log: Path, data: Path, heads: Sequence[Head] = (), on_bytes: Callable[[int], None] = lambda _: None, jobs: int = 0
+    log: Path, data: Path, heads: Sequence[Head] = (), on_bytes: Callable[[int], object] = lambda _: None, jobs: int = 0
 ) -> Report:
     """Check everything. `on_bytes` is told how many bytes were read; `jobs` processes work, 0 for as many as fit.
 
     Raises: OSError when a file cannot be read.
     """
-    opened = _open(log, data)
-    try:
-        results = list(_check_all(opened, frozenset(head.seq for head in heads), on_bytes, jobs or _processors()))
-    finally:
-        for _, descriptor, _ in opened.files:
-            os.close(descriptor)
-    return _Judge(opened, heads).report(results)
-
-
-def sizes(log: Path) -> int:
-    """Return how many bytes there are to check."""
-    return sum(path.stat().st_size for path in _paths(log))
-
-
-def _paths(log: Path) -> list[Path]:
-    current = log / CURRENT
-    return [*audit_rotation.rotated(log), *([current] if current.exists() else [])]
-
-
-def _open(log: Path, data: Path) -> Opened:
-    try:
-        with audit_anchor.locked(data, is_shared=True) as descriptor:
-            return _opened(log, audit_anchor.read(descriptor))
-    except FileNotFoundError:
-        return _opened(log, None)
-
-
-def _opened(log: Path, anchor: Anchor | None) -> Opened:
-    files = []
-    for path in _paths(log):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        files.append((path.name, descriptor, os.fstat(descriptor).st_size))
-    return Opened(tuple(files), anchor, frozenset(p.name for p in log.iterdir() if p.name.startswith("audit-stray-")))
+    with audit_files.snapshot(log, data) as taken:
+        wanted = frozenset(head.seq for head in heads)
+        return _Judge(taken, heads).report(_check_all(taken, wanted, on_bytes, jobs or _processors()))
 
 
 def _check_all(
-    opened: Opened, wanted: frozenset[int], on_bytes: Callable[[int], None], jobs: int
+    taken: Snapshot, wanted: frozenset[int], on_bytes: Callable[[int], object], jobs: int
 ) -> list[tuple[str, Checked]]:
     """Check every piece of every file, in order."""
     pieces = [
-        (name, piece) for name, file, size in opened.files for piece in pieces_of(Piece(file, 0, size, wanted=wanted))
+        (file.name, piece)
+        for file in taken.files
+        for piece in pieces_of(Piece(file.descriptor, 0, file.size, wanted=wanted))
     ]
-    total = sum(size for _, _, size in opened.files)
-    if jobs == 1 or total < ALONE_BYTES:
+    if jobs == 1 or taken.size_bytes < ALONE_BYTES:
         return [(name, _counted(check(piece), on_bytes)) for name, piece in pieces]
     # Forked: the children have the open files, whatever they are called by now.
     with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
@@ -118,7 +80,7 @@ def _check_all(
         return [(name, _counted(each, on_bytes)) for (name, _), each in zip(pieces, checked, strict=True)]
 
 
-def _counted(checked: Checked, on_bytes: Callable[[int], None]) -> Checked:
+def _counted(checked: Checked, on_bytes: Callable[[int], object]) -> Checked:
     on_bytes(checked.size)
     return checked
 
@@ -130,8 +92,8 @@ def _processors() -> int:
 class _Judge:
     """Puts the pieces together: what a single piece cannot see."""
 
-    def __init__(self, opened: Opened, heads: Sequence[Head]) -> None:
-        self._opened = opened
+    def __init__(self, taken: Snapshot, heads: Sequence[Head]) -> None:
+        self._taken = taken
         self._heads = heads
         self._problems: list[Problem] = []
         self._notes: list[str] = []
@@ -162,10 +124,9 @@ class _Judge:
         self._judge_events()
         self._judge_end(file, base)
         self._judge_heads()
-        size = sum(size for _, _, size in self._opened.files)
         shown = tuple(self._problems[:MAX_PROBLEMS])
         more = len(self._problems) - len(shown)
-        return Report(self._lines, size, self._head, shown, tuple(self._notes), more)
+        return Report(self._lines, self._taken.size_bytes, self._head, shown, tuple(self._notes), more)
 
     def _add(self, file: str, line: int, problem: str) -> None:
         self._problems.append(Problem(file, line, problem))
@@ -195,12 +156,12 @@ class _Judge:
                 self._add(name, line, f"lines that Ferry had not written were put aside into {event.get('file')}")
             elif reason == "no anchor":
                 self._add(name, line, "the anchor was missing: lines before this one may have been cut off")
-        for name in sorted(self._opened.stray - named):
+        for name in sorted(self._taken.stray - named):
             self._notes.append(f"{name}: was put aside, and no line says so")
 
     def _judge_end(self, file: str, line: int) -> None:
         """The log ends where the anchor says; after a kill or a power cut, at most a little further or shorter."""
-        anchor = self._opened.anchor
+        anchor = self._taken.anchor
         if anchor is None:
             if self._lines:
                 self._add(audit_anchor.NAME, 0, "is missing or unreadable: lines may have been cut off the end")

@@ -20,7 +20,7 @@ _config = configuration.load(Paths.from_environment().config)
 
 wsgi_app = "service.web.app:from_environment()"
 bind = [_config.web.listen]
-workers = _config.web.workers
+workers = 1
 worker_class = "gevent"
 worker_connections = 4000
 keepalive = 15
@@ -54,6 +54,13 @@ def worker_exit(_server: Any, worker: Any) -> None:
 
     if app := getattr(worker, "wsgi", None):
         app.extensions[KEY].chat.end_all(END_S)
+
+
+def on_exit(_server: Any) -> None:
+    """Record the stop, in the process that gunicorn's workers come from."""
+    from service.web import audit_life
+
+    audit_life.stopped(Paths.from_environment(), _config)
 
 
 def _attend(worker: Any) -> None:

@@ -9,7 +9,7 @@ from audit_logs import event, make_folders, verified
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.web import audit_pieces, audit_verify
+from service.web import audit_files, audit_pieces, audit_verify
 from service.web.audit_log import Log
 from service.web.audit_verify import Report
 
@@ -33,8 +33,9 @@ def small_pieces() -> Iterator[None]:
 
 
 def texts(log: Log) -> list[tuple[str, list[bytes]]]:
-    found = audit_verify._paths(log.log)
-    return [(path.name, path.read_bytes().splitlines(keepends=True)) for path in found]
+    with audit_files.snapshot(log.log, log.data) as taken:
+        found = [(file.name, audit_files.read(file, 0, file.size)) for file in taken.files]
+    return [(name, data.splitlines(keepends=True)) for name, data in found]
 
 
 def changed(sample: Log, files: list[tuple[str, list[bytes]]]) -> Report:
