@@ -20,6 +20,7 @@ from service.web.models import Conversation, Message
 from service.web.request_body import json_object
 from service.web.services import services, user_id
 
+CHANGES = {"title": str, "leaf_id": int}
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 blueprint.register_blueprint(answers)
 
@@ -62,13 +63,13 @@ def change_conversation(conversation_id: str) -> dict[str, Any]:
     body = json_object()
     with services().database.begin() as session:
         conversation = conversations.get(session, user_id(), conversation_id)
-        title, leaf_id = body.get("title"), body.get("leaf_id")
-        if not (isinstance(title, str) or isinstance(leaf_id, int)) or isinstance(leaf_id, bool):
-            raise Refusal(400, "no_change", 'Send {"title": "…"} or {"leaf_id": …}.')
-        if isinstance(leaf_id, int):
-            conversations.show_branch(session, conversation, leaf_id)
-        if isinstance(title, str):
-            conversations.rename(conversation, storable(title))
+        changes = {name: body[name] for name in CHANGES if name in body}
+        if not changes or any(type(value) is not CHANGES[name] for name, value in changes.items()):
+            raise Refusal(400, "no_change", 'Send {"title": "…"} or {"leaf_id": …}, or both.')
+        if "leaf_id" in changes:
+            conversations.show_branch(session, conversation, changes["leaf_id"])
+        if "title" in changes:
+            conversations.rename(conversation, storable(changes["title"]))
         return head_of(conversation)
 
 

@@ -68,8 +68,9 @@ class FarFollower:
     def of(cls, path: Path) -> FarFollower | None:
         """Open a file that is being written, None when nobody holds it. Raises: FileNotFoundError."""
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        if is_locked(fd) and (head := lines_from(fd, 0)):
-            return cls(fd, int(head.split(b"\n", 1)[0]))
+        head = lines_from(fd, 0).partition(b"\n")[0]
+        if head.isdigit() and is_locked(fd):
+            return cls(fd, int(head))
         os.close(fd)
         return None
 

@@ -45,7 +45,7 @@ def search(session: Session, user_id: int, words: str) -> list[Found]:
         .order_by(Conversation.updated_at.desc())
         .limit(MAX_FOUND)
     )
-    rows = session.execute(query).tuples()
+    rows = session.execute(query)
     return [Found(conversation, excerpt(content or "", words)) for conversation, content in rows]
 
 
