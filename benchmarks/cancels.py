@@ -1,12 +1,14 @@
-"""Does the engine's memory grow? 500 requests, half of whose clients vanish at random moments; the slope of RssAnon.
+"""500 requests, half of whose clients vanish at random moments: what that does to the memory, and to the others.
 
-RssAnon is the memory that the engine's process holds itself, without file pages. The slope is a least-squares line
-over the samples after the first requests, beside the error of that slope: zero within noise is what is asked for.
+RssAnon is the memory that the engine's process holds itself, without file pages. Its slope is a least-squares line
+over the samples after the first requests, beside the error of that slope: zero within noise is what is asked for. How
+soon a slot was free is what the engine counts; each answer that reached its end is asked for again, alone.
 """
 
 import asyncio
 import os
 import random
+import re
 from datetime import datetime, timezone
 from typing import Any
 
@@ -24,23 +26,29 @@ PRECISION, THREADS, SLOTS, CLIENTS = "float32", 2, 2, 6
 # A prompt's words, an answer's tokens, and when a client that vanishes does.
 WORDS, TOKENS, GONE_S = (5, 150), (4, 40), (0.0, 2.0)
 WARM_UP = 0.2
+FREE_WITHIN_S = "1.0"
+LATENCY = "vllm:request_cancel_latency_seconds"
+
+# A prompt, and how many tokens its answer may have.
+Asked = tuple[str, int]
 
 
 def main() -> None:
     """Measure, print the figures, and record them."""
     report: dict[str, Any] = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "machine": machine()}
     with served(engine_models.folder(engine_models.REAL), PRECISION, THREADS, SLOTS) as (engine, _):
-        seen, samples = asyncio.run(_run(engine))
-    report |= {"requests": REQUESTS, **summary(seen), **slope(samples), "samples": samples}
+        seen, samples, found = asyncio.run(_run(engine))
+    report |= {"requests": REQUESTS, **summary(seen), **slope(samples), **found, "samples": samples}
     record(report, "cancels")
     print(render(report))
 
 
-async def _run(engine: EngineProcess) -> tuple[list[Seen], list[tuple[int, int]]]:
+async def _run(engine: EngineProcess) -> tuple[list[Seen], list[tuple[int, int]], dict[str, int]]:
     """Let some clients ask one thing after another; note the memory after each request."""
     assert engine.process
     load, chosen, pid = Load(engine), random.Random(0), engine.process.pid
     seen: list[Seen] = []
+    asked: list[Asked] = []
     samples: list[tuple[int, int]] = []
     numbers = iter(range(REQUESTS))
 
@@ -49,12 +57,31 @@ async def _run(engine: EngineProcess) -> tuple[list[Seen], list[tuple[int, int]]
         for _ in numbers:
             prompt = " ".join(str(chosen.randrange(1000)) for _ in range(chosen.randint(*WORDS)))
             gone_after_s = chosen.uniform(*GONE_S) if chosen.random() < 0.5 else None
-            seen.append(await load.ask(user, prompt, chosen.randint(*TOKENS), gone_after_s))
+            tokens = chosen.randint(*TOKENS)
+            one = await load.ask(user, prompt, tokens, gone_after_s)
+            asked.append((prompt, tokens))
+            seen.append(one)
             samples.append((len(seen), memory(pid)["RssAnon"]))
 
     await asyncio.gather(*(client(f"user {number}") for number in range(CLIENTS)))
+    freed = _freed(await load.metrics())
+    other = await _other_than_alone(load, asked, seen)
     await load.close()
-    return seen, samples
+    return seen, samples, {**freed, "other than alone": other}
+
+
+def _freed(metrics: str) -> dict[str, int]:
+    """Return how many slots became free after their client had left, and how many of them within a second."""
+    within = re.search(rf'^{LATENCY}_bucket{{.*le="{FREE_WITHIN_S}"}} (\d+)', metrics, re.MULTILINE)
+    total = re.search(rf"^{LATENCY}_count.* (\d+)", metrics, re.MULTILINE)
+    assert within and total, "the engine counts no cancelled requests"
+    return {"freed": int(total[1]), "freed within 1 s": int(within[1])}
+
+
+async def _other_than_alone(load: Load, asked: list[Asked], seen: list[Seen]) -> int:
+    """Ask again, alone, for each answer that reached its end; return how many are different now."""
+    whole = [(question, one.text) for question, one in zip(asked, seen, strict=True) if one.is_whole]
+    return sum([(await load.ask("alone", *question)).text != text for question, text in whole])
 
 
 def summary(seen: list[Seen]) -> dict[str, int]:
@@ -87,5 +114,7 @@ def render(report: dict[str, Any]) -> str:
             f"{report['last_bytes'] / 1e6:.1f} MB at the end",
             f"slope: {report['slope_bytes'] / 1e3:.2f} ± {report['slope_error_bytes'] / 1e3:.2f} kB a request "
             "(one standard error; needed: 0 within noise)",
+            f"slots free within 1 s of their client's leaving: {report['freed within 1 s']} of {report['freed']}",
+            f"answers that are different when asked for alone: {report['other than alone']}",
         ]
     )

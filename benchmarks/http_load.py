@@ -26,6 +26,7 @@ class Seen:
     is_whole: bool = False
     is_cancelled: bool = False
     error: str = ""
+    text: str = ""
 
     @property
     def seconds(self) -> float:
@@ -33,8 +34,9 @@ class Seen:
         return (self.ended_s or 0.0) - self.asked_s
 
     def row(self) -> dict[str, Any]:
-        """Return it as it is recorded."""
-        return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        """Return it as it is recorded: without the text."""
+        found = {name: value for name, value in asdict(self).items() if name != "text"}
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}
 
 
 class Load:
@@ -70,14 +72,19 @@ class Load:
             async for line in response.aiter_lines():
                 if line == "data: [DONE]":
                     seen.is_whole = True
-                elif line.startswith("data: ") and _has_text(json.loads(line.removeprefix("data: "))):
+                elif line.startswith("data: ") and (text := _text(json.loads(line.removeprefix("data: ")))):
                     seen.first_s = self.now() if seen.first_s is None else seen.first_s
                     seen.pieces += 1
+                    seen.text += text
+
+    async def metrics(self) -> str:
+        """Return what the engine counts."""
+        return (await self._http.get("/metrics")).text
 
     async def close(self) -> None:
         """Close what is still open."""
         await self._http.aclose()
 
 
-def _has_text(chunk: dict[str, Any]) -> bool:
-    return any(choice.get("delta", {}).get("content") for choice in chunk.get("choices", ()))
+def _text(chunk: dict[str, Any]) -> str:
+    return "".join(choice.get("delta", {}).get("content") or "" for choice in chunk.get("choices", ()))

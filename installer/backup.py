@@ -12,7 +12,7 @@ import pwd
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +142,7 @@ def _collect(places: Places, copied: Mapping[str, Any]) -> tuple[list[Source], t
     for part, folder in ((CONFIGURATION, places.etc), (DATA, places.data), (LOG, places.log)):
         for inside in _walk(folder):
             path = part + inside
-            if part == DATA and (inside in copied["leave"] or inside.startswith(COPY_PREFIX)):
+            if part == DATA and _is_left(inside, copied["leave"]):
                 continue
             if part == LOG and not path.startswith(AUDIT):
                 continue
@@ -152,6 +152,12 @@ def _collect(places: Places, copied: Mapping[str, Any]) -> tuple[list[Source], t
             else:
                 sources.append(source)
     return sources, tuple(left_out)
+
+
+def _is_left(inside: str, leave: Sequence[str]) -> bool:
+    """Say whether a file of the data folder is not carried: by its name, or by its folder, which ends in /."""
+    folders = tuple(name for name in leave if name.endswith("/"))
+    return inside in leave or inside.startswith((COPY_PREFIX, *folders))
 
 
 def _source(path: str, folder: Path, inside: str, places: Places) -> Source | None:

@@ -16,9 +16,9 @@ ADDRESS = r'"(?:[0-9.]{7,15}|\[[0-9a-fA-F:]{2,39}\]|localhost):[0-9]{1,5}"'
 SETTINGS: dict[str, dict[str, str | None]] = {
     "web": {
         "listen": ADDRESS, "tls_certificate": None, "tls_key": None, "auth": WORD, "trusted_proxies": None,
-        "proxy_header": None, "session_hours": NUMBER, "max_body_kib": NUMBER,
+        "proxy_header": None, "workers": NUMBER, "session_hours": NUMBER, "max_body_kib": NUMBER,
     },
-    "data": {"url": None},
+    "data": {"url": None, "password_file": None},
     "ldap": {},
     "engine": {
         "url": None, "api_key_file": None, "ca_file": None, "forward_user": YES_NO,
@@ -26,6 +26,7 @@ SETTINGS: dict[str, dict[str, str | None]] = {
         "max_new_tokens": NUMBER, "system_prompt": None,
     },
     "queue": {"per_user": NUMBER, "total": NUMBER, "timeout_s": NUMBER},
+    "quota": {"tokens_per_day": NUMBER},
     "history": {"turns": NUMBER},
     "audit": {"enabled": YES_NO, "content": WORD, "retain_days": NUMBER, "rotate_mib": NUMBER},
     "trust": {"threshold": NUMBER},

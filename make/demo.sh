@@ -73,6 +73,6 @@ cat <<END
 
 Ferry is running at $("$ferry" status --json | field url)
 user:     $(field user <"$build/login")
-password: $(field password <"$build/login")
+password: $(field password <"$build/login")   (for the first login; then you choose your own)
 stop it:  make demo-stop
 END

@@ -36,6 +36,7 @@ class Rule:
     allowed: str
     accepts: Callable[[Any], bool] = lambda _: True
     refusal: str = "cannot be used"
+    is_secret: bool = False
 
     def holds(self, value: object) -> bool:
         # bool is an int to Python and not to an operator: `threads = true` is a mistake.
@@ -55,8 +56,31 @@ def _is_url_or_empty(value: str) -> bool:
     return value == "" or bool(re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value))
 
 
+def _is_database_or_empty(value: str) -> bool:
+    found = re.fullmatch(r"sqlite:////[^\s?#]+|postgresql://([^\s/?#@]+@)?[^\s/?#@]*/[^\s/?#]+(\?[^\s#]*)?", value)
+    return value == "" or bool(found)
+
+
 def _is_absolute_or_empty(value: str) -> bool:
     return value == "" or (value.startswith("/") and "\0" not in value)
+
+
+def _are_networks(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, str) and _is_network(value) for value in values)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_header_or_empty(value: str) -> bool:
+    # What identifies a request or a client to others cannot also be what names its user.
+    taken = {"authorization", "cookie", "host", "x-forwarded-for", "x-forwarded-proto", "x-csrf-token"}
+    return value == "" or (bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value)) and value.lower() not in taken)
 
 
 def _is_ip(text: str, version: int) -> bool:
@@ -95,8 +119,16 @@ def _fixed(default: object) -> Any:
 
 _LISTEN = Rule(str, 'an address and a port, such as "0.0.0.0:8080" or "[::1]:8080"', _is_address)
 _URL = Rule(str, 'an http:// or https:// address, or ""', _is_url_or_empty)
+_DATABASE = Rule(
+    str,
+    'an address such as "postgresql://ferry@db.example.org/ferry" or "sqlite:////srv/ferry.db", or ""',
+    _is_database_or_empty,
+    is_secret=True,  # people write a password into it
+)
 _FILE = Rule(str, 'the absolute path of a file, or ""', _is_absolute_or_empty)
 _SWITCH = Rule(bool, "true or false")
+_NETWORKS = Rule(tuple, 'addresses and networks, such as ["127.0.0.1", "10.1.0.0/16"]', _are_networks)
+_HEADER = Rule(str, 'the name of a header, such as "X-Remote-User", or ""', _is_header_or_empty)
 
 
 @dataclass(frozen=True)
@@ -104,11 +136,13 @@ class Web:
     listen: str = _setting("0.0.0.0:8080", _LISTEN)
     tls_certificate: str = _fixed("")
     tls_key: str = _fixed("")
-    auth: str = _fixed("accounts")
-    trusted_proxies: tuple[str, ...] = _fixed(())
-    proxy_header: str = _fixed("")
+    auth: str = _one_of("accounts", "proxy", "none")
+    trusted_proxies: tuple[str, ...] = _setting((), _NETWORKS)
+    proxy_header: str = _setting("", _HEADER)
+    workers: int = _whole(1, 1, 32)
     session_hours: int = _whole(12, 1, 8760)
     max_body_kib: int = _whole(256, 16, 65536)
+    requests_per_minute: int = _whole(6000, 0, 1_000_000)
 
     @property
     def host(self) -> str:
@@ -121,7 +155,8 @@ class Web:
 
 @dataclass(frozen=True)
 class Data:
-    url: str = _fixed("")
+    url: str = _setting("", _DATABASE)
+    password_file: str = _setting("", _FILE)
 
 
 @dataclass(frozen=True)
@@ -220,6 +255,14 @@ def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{name}]: no such section; allowed: {_names(sections)}"
         elif name != "ldap":
             yield from _section_problems(name, table)
+    yield from _web_problems(tables.get("web"))
+
+
+def _web_problems(table: object) -> Iterator[str]:
+    """Yield what does not go together in [web]."""
+    web = table if isinstance(table, dict) else {}
+    if web.get("auth") == "proxy" and not (web.get("proxy_header") and web.get("trusted_proxies")):
+        yield '[web] auth = "proxy": needs proxy_header, and trusted_proxies: whose word is taken for who somebody is'
 
 
 def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:
@@ -229,7 +272,8 @@ def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{section}] {key}: no such key; allowed: {', '.join(settings)}"
         elif not settings[key].holds(_frozen(value)):
             rule = settings[key]
-            yield f"[{section}] {key} = {_toml(value)}: {rule.refusal}; allowed: {rule.allowed}"
+            shown = "(not shown)" if rule.is_secret else _toml(value)
+            yield f"[{section}] {key} = {shown}: {rule.refusal}; allowed: {rule.allowed}"
 
 
 def rule_of(section: str, key: str) -> Rule:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Generator
 from pathlib import Path
 
+import databases
 import demo_bundle as demo
 import pytest
 
@@ -16,9 +17,13 @@ NEEDS = {
     "e2e": ("debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "strace"),
     "browser": ("chromium",),
     "nginx": ("nginx", "openssl"),
+    "postgresql": ("initdb", "postgres"),
     "npm": ("node", "npm"),
 }
-SEARCHED = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # where a plain user's PATH does not lead
+# Where a plain user's PATH does not lead.
+SEARCHED = os.pathsep.join(
+    [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+)
 Report = pytest.TestReport | pytest.CollectReport
 HOW = "to enable: as root on Debian or Ubuntu, sh tests/system_packages.sh"
 
@@ -27,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: boots a container; needs root")
     config.addinivalue_line("markers", "browser: drives a real Chromium")
     config.addinivalue_line("markers", "nginx: runs a real nginx")
+    config.addinivalue_line("markers", "postgresql: runs a real PostgreSQL")
     config.addinivalue_line("markers", "npm: runs JavaScript clients from npm")
     for number in (signal.SIGINT, signal.SIGHUP):
         # Who runs in the background, or under nohup, ignores them, and every program under test would inherit that.
@@ -76,6 +82,12 @@ def fail_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"skipped, and CI=true: {report.nodeid}: {report.longreprtext}"
     return report
+
+
+@pytest.fixture(scope="module", params=databases.params())
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of database that the service works with, one after the other; FERRY_TEST_DATABASE chooses one."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

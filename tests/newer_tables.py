@@ -21,17 +21,21 @@ revision = "9999"
 down_revision = "{before}"
 
 
+def how():
+    return "always" if op.get_bind().dialect.name == "sqlite" else "never"
+
+
 def upgrade():
-    with op.batch_alter_table("users", recreate="always") as table:
+    with op.batch_alter_table("users", recreate=how()) as table:
         table.add_column(sa.Column("note", sa.String(100), nullable=False, server_default=""))
-    with op.batch_alter_table("conversations", recreate="always") as table:
+    with op.batch_alter_table("conversations", recreate=how()) as table:
         table.add_column(sa.Column("pinned", sa.Boolean, nullable=False, server_default="0"))
 
 
 def downgrade():
-    with op.batch_alter_table("conversations", recreate="always") as table:
+    with op.batch_alter_table("conversations", recreate=how()) as table:
         table.drop_column("pinned")
-    with op.batch_alter_table("users", recreate="always") as table:
+    with op.batch_alter_table("users", recreate=how()) as table:
         table.drop_column("note"){fault}
 
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Install the Debian or Ubuntu packages that some tests need (containers, a browser, another clock): only what is missing, only as root.
+# Install the Debian or Ubuntu packages that some tests need (containers, a browser, a database server, another clock): only what is missing, only as root.
 # Elsewhere those tests are skipped and say why. No service is started by it, nor at the next boot.
 set -eu
 
 missing=
-for package in chromium debootstrap faketime fonts-dejavu-core nginx-light openssh-client openssl strace systemd-container util-linux; do
+for package in chromium debootstrap faketime fonts-dejavu-core nginx-light openssh-client openssl postgresql strace systemd-container util-linux; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 command -v npm >/dev/null || missing="$missing nodejs npm"
@@ -28,5 +28,7 @@ else
         exit 1
     fi
     rm -f "$log"
-    case $missing in *nginx*) systemctl disable --quiet nginx 2>/dev/null || : ;; esac
+    for unit in nginx postgresql; do
+        case $missing in *"$unit"*) systemctl disable --quiet "$unit" 2>/dev/null || : ;; esac
+    done
 fi

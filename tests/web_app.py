@@ -15,10 +15,11 @@ from web_process import PASSWORD, csrf_of, log_in_form, make_environment
 
 from service import config as configuration
 from service.paths import Paths
-from service.web import accounts, database, keys, revisions
+from service.web import accounts, keys, revisions
 from service.web.app import create_app
 from service.web.database import Database
 from service.web.engine_client import EngineClient
+from service.web.models import Base
 
 
 @dataclass
@@ -28,18 +29,28 @@ class WebApp:
     database: Database
     engine: FakeEngine
 
-    def add_user(self, name: str) -> None:
+    def add_user(self, name: str, role: str = "user", *, must_change: bool = False) -> None:
         with self.database.begin() as session:
-            accounts.add_user(session, name, PASSWORD, "user")
+            accounts.add_user(session, name, PASSWORD, role, must_change=must_change)
 
     def add_key(self, name: str, user: str = "") -> str:
         with self.database.begin() as session:
             return keys.add_key(session, name, accounts.get_user(session, user) if user else None)
 
+    def stored(self) -> bytes:
+        """Return everything that the database keeps, with what SQLite may have left in its files."""
+        if self.database.is_sqlite:
+            with self.database.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            return b"".join(path.read_bytes() for path in self.paths.data.iterdir() if path.is_file())
+        with self.database.engine.connect() as connection:
+            tables = [connection.execute(table.select()).all() for table in Base.metadata.sorted_tables]
+        return repr(tables).encode()
+
     def login(self, name: str, password: str = PASSWORD) -> LoggedIn:
         client = self.app.test_client()
         assert log_in_form(client, name, password).status_code == 302
-        return LoggedIn(client, csrf_of(client.get("/").text))
+        return LoggedIn(client, csrf_of(client.get("/account").text))
 
 
 @dataclass
@@ -60,10 +71,10 @@ class LoggedIn:
 
 
 @contextmanager
-def web_app(folder: Path, settings: str = "") -> Iterator[WebApp]:
-    paths = Paths.from_environment(make_environment(folder, settings))
+def web_app(folder: Path, settings: str = "", database: str = "") -> Iterator[WebApp]:
+    paths = Paths.from_environment(make_environment(folder, settings, database=database))
     config = configuration.load(paths.config)
-    store = Database(database.url_of("", paths.data))
+    store = Database.of(config.data, paths.data)
     revisions.migrate(store, paths.data)
     with fake_engine.running(paths.socket) as engine:
         client = EngineClient(config, paths.socket)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import databases
 import httpx
 from fake_engine import FakeEngine
 from ports import free_port
@@ -89,18 +90,29 @@ def log_in_form(client: Any, name: str, password: str) -> Any:
     return client.post("/login", data={"username": name, "password": password, "csrf_token": token[1]})
 
 
+def choose_password(client: Any, password: str) -> Any:
+    """Replace a one-time password, as the page asks for before anything else."""
+    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/account/password").text)
+    assert token
+    form = {"password": password, "repeat": password, "csrf_token": token[1]}
+    return client.post("/account/password", data=form)
+
+
 def csrf_of(page: str) -> str:
     token = re.search(r'<meta name="csrf-token" content="([^"]+)"', page)
     assert token
     return token[1]
 
 
-def make_environment(folder: Path, settings: str = "", port: int = 0) -> dict[str, str]:
-    """Lay out the folders and the settings file of an installation, and return the environment that names them."""
+def make_environment(folder: Path, settings: str = "", port: int = 0, database: str = "") -> dict[str, str]:
+    """Lay out the folders and the settings file of an installation, and return the environment that names them.
+
+    `database` is one of `databases.KINDS`, by default that of FERRY_TEST_DATABASE.
+    """
     for name in ("release", "run", "data", "log", "cache"):
         (folder / name).mkdir()
     config = folder / "ferry.toml"
-    config.write_text(f'[web]\nlisten = "127.0.0.1:{port or free_port()}"\n{settings}')
+    config.write_text(f'[web]\nlisten = "127.0.0.1:{port or free_port()}"\n{settings}\n{databases.settings(database)}')
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("FERRY_")},
         "FERRY_RELEASE": str(folder / "release"),
@@ -116,11 +128,15 @@ def make_environment(folder: Path, settings: str = "", port: int = 0) -> dict[st
 
 @contextmanager
 def web_process(
-    folder: Path, settings: str = "", environment: dict[str, str] | None = None, socket: Path | None = None
+    folder: Path,
+    settings: str = "",
+    environment: dict[str, str] | None = None,
+    socket: Path | None = None,
+    database: str = "",
 ) -> Iterator[WebProcess]:
     """Run the web tier until the block ends, before the real engine behind `socket` or a fake one."""
     port = free_port()
-    names = {**make_environment(folder, settings, port), **(environment or {})}
+    names = {**make_environment(folder, settings, port, database), **(environment or {})}
     if socket:
         names["FERRY_SOCKET"] = str(socket)
     log = folder / "web.log"

@@ -13,6 +13,7 @@ from typing import Any
 
 from service.config import Engine
 from service.engine.errors import EngineError
+from service.engine.header import read_header
 
 FLOAT32_BYTES = 4
 # A byte for each weight, and a float32 scale for each row of a matrix.
@@ -59,22 +60,12 @@ def _count_parameters(folder: Path, config: Mapping[str, Any]) -> int:
     is_tied = config.get("tie_word_embeddings", False)
     total = 0
     for path in folder.glob("*.safetensors"):
-        for name, tensor in _header(path).items():
-            # A second copy of a tied output matrix is in some files, and not in memory.
-            if name != "__metadata__" and not (is_tied and name == "lm_head.weight"):
-                total += math.prod(tensor["shape"])
+        with path.open("rb", buffering=0) as file:
+            header, _ = read_header(file)
+        # A second copy of a tied output matrix is in some files, and not in memory.
+        kept = (entry for name, entry in header.items() if not (is_tied and name == "lm_head.weight"))
+        total += sum(math.prod(entry["shape"]) for entry in kept)
     return total
-
-
-def _header(path: Path) -> Mapping[str, Any]:
-    """Read the head of a safetensors file: its length in 8 bytes, then JSON."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > size:
-            raise ValueError(f"{path.name} is cut short")
-        header: Mapping[str, Any] = json.loads(file.read(length))
-    return header
 
 
 def refuse_beyond(needed: Need, available_bytes: int, settings: Engine) -> None:

@@ -6,23 +6,22 @@ put in place one after the other: at no time is there a second copy of the model
 numbers from -127 to 127 and one scale (round to nearest, symmetric).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from torch.nn.functional import pad
 
 from service.engine.kernels.table import TILE_ROWS
 from service.engine.shape import Shape
+from service.engine.tensors import Tensor, opened
 
-# Rows converted at once: what that takes beside the weights stays small also for a vocabulary of 150,000.
-ROWS_AT_ONCE = 4096
+# Rows read and converted at once: what that takes beside the weights stays small also for a vocabulary of 150,000.
+ROWS_AT_ONCE = 256
 Array = NDArray[np.generic]
-Tensors = Callable[[str], torch.Tensor]
+Tensors = Mapping[str, Tensor]
 
 
 class Weights:
@@ -34,7 +33,7 @@ class Weights:
         # Elements of a row that stand together: one vector of the kernels.
         self._together = 2 * lanes if is_int8 else lanes
         self._shape = shape
-        with _open(folder) as tensors:
+        with opened(folder) as tensors:
             self.arrays = dict(self._arrays(tensors))
 
     def _arrays(self, get: Tensors) -> Iterator[tuple[str, Array]]:
@@ -66,8 +65,8 @@ class Weights:
         for layer in range(self._shape.layers):
             start = 0
             for part in parts:
-                found = get(part.format(layer))
-                end = start + len(found)
+                found = get[part.format(layer)]
+                end = start + found.shape[0]
                 self._put(found, elements[layer, start:end], scale[layer, start:end])
                 start = end
         yield name, elements
@@ -77,25 +76,24 @@ class Weights:
         """The embedding or the output matrix; what fills up the last tile is zero."""
         elements = np.zeros((self._shape.padded_vocabulary, self._shape.hidden), self._kind)
         scale = np.ones(self._shape.padded_vocabulary, np.float32)
-        found = get(tensor)
-        if extra := self._shape.padded_vocabulary - len(found):
-            found = torch.cat([found, found.new_zeros(extra, self._shape.hidden)])
-        self._put(found, elements, scale)
+        self._put(get[tensor], elements, scale)
         yield name, elements
         yield f"{name}_scale", scale
 
-    def _put(self, found: torch.Tensor, elements: Array, scale: NDArray[np.float32]) -> None:
-        if found.shape != elements.shape:
-            raise ValueError(f"a matrix is {tuple(found.shape)} and should be {elements.shape}")
-        for start in range(0, len(found), ROWS_AT_ONCE):
-            rows = found[start : start + ROWS_AT_ONCE].float()
-            end = start + len(rows)
+    def _put(self, found: Tensor, elements: Array, scale: NDArray[np.float32]) -> None:
+        """Convert a matrix and lay it out; a last tile that it does not fill stays zero."""
+        count = found.shape[0]
+        if found.shape[1:] != elements.shape[1:] or not 0 <= len(elements) - count < TILE_ROWS:
+            raise ValueError(f"a matrix is {found.shape} and should be {elements.shape}")
+        for start in range(0, count, ROWS_AT_ONCE):
+            rows = found.rows(start, start + ROWS_AT_ONCE).float()
             if self._kind is np.int8:
                 factor = (rows.abs().amax(-1) / 127).clamp_min_(1e-30)
                 rows = rows.div_(factor[:, None]).round_()
-                scale[start:end] = factor.numpy()
+                scale[start : start + len(rows)] = factor.numpy()
+            rows = pad(rows, (0, 0, 0, -len(rows) % TILE_ROWS))
             tiles = rows.reshape(len(rows) // TILE_ROWS, TILE_ROWS, -1, self._together).permute(0, 2, 1, 3)
-            target = elements[start:end].reshape(tiles.shape)
+            target = elements[start : start + len(rows)].reshape(tiles.shape)
             torch.from_numpy(target).copy_(tiles)
 
 
@@ -109,7 +107,7 @@ def _vectors(get: Tensors, names: list[list[str]], widths: list[int]) -> NDArray
 
 def _vector(get: Tensors, name: str, width: int) -> NDArray[np.float32]:
     try:
-        found: NDArray[np.float32] = get(name).float().numpy()
+        found: NDArray[np.float32] = get[name].all().float().numpy()
     except KeyError:
         if not name.endswith(".bias"):
             raise
@@ -117,17 +115,3 @@ def _vector(get: Tensors, name: str, width: int) -> NDArray[np.float32]:
     if found.shape != (width,):
         raise ValueError(f"{name} is {found.shape} and should be {(width,)}")
     return found
-
-
-@contextmanager
-def _open(folder: Path) -> Iterator[Tensors]:
-    """Give all tensors of a folder by name; each is read when it is asked for."""
-    with ExitStack() as stack:
-        files = [stack.enter_context(safe_open(path, framework="pt")) for path in sorted(folder.glob("*.safetensors"))]
-        places: dict[str, Any] = {name: file for file in files for name in file.offset_keys()}
-
-        def get(name: str) -> torch.Tensor:
-            tensor: torch.Tensor = places[name].get_tensor(name)
-            return tensor
-
-        yield get

@@ -11,13 +11,14 @@ import sys
 from service import config as configuration
 from service.config import ConfigError
 from service.paths import Paths, PathsError
-from service.web import HIDDEN_NOTIFY_SOCKET, audit_life, database, revisions
+from service.web import HIDDEN_NOTIFY_SOCKET, audit_life, revisions
 from service.web.database import Database
+from service.web.database_errors import AWAY
 from service.web.engine_address import Address
 from service.web.errors import AdminError
 
 # Settings or tables that cannot be used do not mend themselves: the unit does not restart after this status.
-EXIT_USAGE = 2
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def main() -> None:
@@ -26,15 +27,16 @@ def main() -> None:
         paths = Paths.from_environment()
         config = configuration.load(paths.config)
         Address.of(config.engine)
+        store = Database.of(config.data, paths.data)
     except (PathsError, ConfigError) as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
         sys.exit(EXIT_USAGE)
-    store = Database(database.url_of(config.data.url, paths.data))
     try:
         revisions.migrate(store, paths.data)
     except AdminError as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
-        sys.exit(EXIT_USAGE)
+        # A database server that is away comes back: the unit tries again.
+        sys.exit(EXIT_FAILED if isinstance(error.__cause__, AWAY) else EXIT_USAGE)
     store.close()
     audit_life.started(paths, config)
     os.execve(

@@ -57,14 +57,16 @@ def revision(only_release: bool, as_json: bool) -> None:
 def copy(dry_run: bool, as_json: bool) -> None:
     """Copy what cannot be read while the service writes into a folder of its own. Example: copy --json"""
     place = Place()
-    made = copies.make(database.url_of(place.config.data.url, place.paths.data), place.paths.data, dry_run)
+    settings = place.config.data
+    url = database.url_of(settings.url, place.paths.data, settings.password_file)
+    made = copies.make(url, place.paths.data, dry_run)
     show(as_json, made.as_object(), f"{made.folder}: {', '.join(made.files)}" if made.folder else "nothing was copied")
 
 
 @contextmanager
 def _store() -> Iterator[tuple[Place, Database]]:
     place = Place()
-    store = Database(database.url_of(place.config.data.url, place.paths.data))
+    store = Database.of(place.config.data, place.paths.data)
     try:
         yield place, store
     finally:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from service import config as configuration
 from service.config import Config
 from service.paths import Paths
-from service.web import database, revisions
+from service.web import revisions
 from service.web.audit import Audit
 from service.web.database import Database
 
@@ -37,7 +37,7 @@ class Place:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Open a transaction on an up-to-date database: the first account is made before the web's first start."""
-        store = Database(database.url_of(self.config.data.url, self.paths.data))
+        store = Database.of(self.config.data, self.paths.data)
         try:
             revisions.migrate(store, self.paths.data)
             with store.begin() as session:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request, send_file
 
-from service.web import conversations, export, language, search
+from service.web import conversations, export, language, rights, search
 from service.web.answers_api import blueprint as answers
 from service.web.branches import Tree
 from service.web.chat import Opened
@@ -22,6 +22,7 @@ from service.web.services import services, user_id
 
 CHANGES = {"title": str, "leaf_id": int}
 blueprint = Blueprint("api", __name__, url_prefix="/api")
+rights.declare(blueprint, rights.CHAT)
 blueprint.register_blueprint(answers)
 
 

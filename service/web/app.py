@@ -5,13 +5,28 @@ from __future__ import annotations
 import logging
 
 from flask import Flask, Response, jsonify, render_template, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from service import config as configuration
 from service.config import Config
 from service.paths import Paths
-from service.web import api, database, guard, health, language, layout, openai_api, pages, preferences, spool
+from service.web import (
+    account_pages,
+    api,
+    database_errors,
+    guard,
+    health,
+    language,
+    layout,
+    openai_api,
+    pages,
+    preferences,
+    presenting,
+    spool,
+)
 from service.web.answer_run import Tools
+from service.web.aside import Aside
 from service.web.audit import Audit, AuditUnavailable, to_stderr
 from service.web.chat import Chat
 from service.web.database import Database
@@ -19,6 +34,8 @@ from service.web.engine_client import EngineClient
 from service.web.errors import Refusal
 from service.web.live_settings import LiveSettings
 from service.web.metrics import Metrics
+from service.web.proxies import Proxies
+from service.web.rates import Rates
 from service.web.records import Records
 from service.web.services import KEY, Services
 from service.web.spool import Spools
@@ -31,8 +48,9 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 400: "ba
 def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     """Make the app over a database that service.web.revisions.migrate has brought up to date."""
     app = Flask(__name__)
+    app.wsgi_app = Proxies(app.wsgi_app, config.web.trusted_proxies)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = config.web.max_body_kib * 1024
-    store = Database(database.url_of(config.data.url, paths.data))
+    store = Database.of(config.data, paths.data)
     settings = LiveSettings(config, store, is_local=engine.is_local)
     usage = Usage(store, lambda: settings.current().quota.tokens_per_day)
     audit, metrics = Audit(paths.log, paths.data, config.audit, to_stderr), Metrics()
@@ -46,18 +64,23 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
         chat=Chat(tools),
         metrics=metrics,
         usage=usage,
+        aside=Aside(),
+        rates=Rates(config.web.requests_per_minute),
     )
     app.extensions[KEY].chat.settle_all()
-    for blueprint in (pages.blueprint, api.blueprint, openai_api.blueprint, health.blueprint):
+    for blueprint in (pages.blueprint, account_pages.blueprint, api.blueprint, openai_api.blueprint, health.blueprint):
         app.register_blueprint(blueprint)
     app.before_request(guard.check_request)
     app.before_request(preferences.switch_theme)
     app.after_request(guard.add_headers)
     app.context_processor(_page_words)
+    presenting.register(app)
     app.context_processor(layout.context)
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(AuditUnavailable, _unaudited)
     app.register_error_handler(HTTPException, _http_error)
+    for kind in database_errors.UNUSABLE:
+        app.register_error_handler(kind, _database_failed)
     app.register_error_handler(Exception, _unexpected)
     return app
 
@@ -83,7 +106,7 @@ def _refused(refusal: Refusal) -> Response:
     if _wants_json():
         response = jsonify(refusal.body())
     else:
-        response = Response(render_template("error.html", status=refusal.status))
+        response = Response(render_template("error.html", status=refusal.status, code=refusal.code))
     response.status_code = refusal.status
     if refusal.retry_after:
         response.headers["Retry-After"] = refusal.retry_after
@@ -106,10 +129,14 @@ def _http_error(error: HTTPException) -> Response:
     return response
 
 
+def _database_failed(error: SQLAlchemyError) -> Response:
+    return _refused(database_errors.refusal_of(error))
+
+
 def _unexpected(error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.path, exc_info=error)
     return _refused(Refusal(500, "internal_error", "Something went wrong here. The administrator's log says more."))
 
 
 def _wants_json() -> bool:
-    return request.path.startswith(("/api/", "/v1/")) or request.endpoint in {"health.metrics", "health.readyz"}
+    return guard.wants_json() or request.endpoint in {"health.metrics", "health.readyz"}

@@ -15,18 +15,20 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from service.web import revisions
+from service.web import revisions, spool
 from service.web.database import BUSY_TIMEOUT_S, Database
 from service.web.errors import AdminError
 
 PREFIX = ".backup-"
 LOCK = ".migrate.lock"
+# What is written there is written anew once it has ended, into the database.
+LEAVE = (LOCK, f"{spool.FOLDER}/")
 SIDES = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True)
 class Copies:
-    """`files` of the data folder are to be taken from `folder`, the names in `leave` not at all.
+    """`files` of the data folder are to be taken from `folder`, those in `leave` not at all; a folder ends in /.
 
     `outside` names the server that holds the tables, "" where the data folder does; `revision` is theirs.
     """
@@ -50,8 +52,8 @@ def make(url: str, data: Path, dry_run: bool) -> Copies:
         shutil.rmtree(stale)
     file = _file_of(url, data)
     if file is None:
-        return Copies("", (), (LOCK,), _revision(url), make_url(url).render_as_string(hide_password=True))
-    leave = (LOCK, *(f"{file.name}{side}" for side in SIDES))
+        return Copies("", (), LEAVE, _revision(url), make_url(url).render_as_string(hide_password=True))
+    leave = (*LEAVE, *(f"{file.name}{side}" for side in SIDES))
     if dry_run or not file.exists():
         return Copies("", (), leave, _revision(url), "")
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=data))

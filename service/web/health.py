@@ -8,11 +8,14 @@ from typing import Any
 from flask import Blueprint, Response, request
 from sqlalchemy import text
 
+from service.web import rights
+from service.web.database_errors import AWAY
 from service.web.errors import Refusal
 from service.web.guard import caller_by_key
 from service.web.services import services
 
 blueprint = Blueprint("health", __name__)
+rights.declare(blueprint, rights.OPEN)  # /metrics looks for itself
 
 
 @blueprint.get("/healthz")
@@ -22,8 +25,11 @@ def healthz() -> dict[str, bool]:
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[dict[str, Any], int]:
-    with services().database.begin() as session:
-        session.execute(text("SELECT 1"))
+    try:
+        with services().database.begin() as session:
+            session.execute(text("SELECT 1"))
+    except AWAY:
+        return {"ready": False, "reason": "the database cannot be used"}, 503
     health = services().engine.health()
     if not health.is_ready:
         return {"ready": False, "reason": health.reason}, 503

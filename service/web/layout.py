@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from flask import current_app, g, request
 
-EVERYBODY = ("user", "administrator", "auditor")
+from service.web import rights
+from service.web.services import services
+
 PAGES = (
-    ("chat", "/", EVERYBODY),
-    ("account", "/account", EVERYBODY),
-    ("audit", "/audit", ("administrator", "auditor")),
-    ("admin", "/admin", ("administrator",)),
+    ("chat", "/", rights.CHAT),
+    ("account", "/account", rights.ACCOUNT),
+    ("audit", "/audit", rights.AUDIT),
+    ("admin", "/admin", rights.ADMINISTER),
 )
 
 
@@ -31,7 +33,8 @@ class Link:
 def context() -> dict[str, object]:
     """Return what templates/page.html needs on top of what a view passes."""
     caller = g.get("caller")
-    return {"user": caller, "links": links(caller.role, request.path) if caller else []}
+    banner = "banner_none" if services().config.web.auth == "none" else ""
+    return {"user": caller, "links": links(caller.role, request.path) if caller else [], "banner": banner}
 
 
 def links(role: str, path: str) -> list[Link]:
@@ -39,8 +42,8 @@ def links(role: str, path: str) -> list[Link]:
     known = {rule.rule for rule in current_app.url_map.iter_rules()}
     return [
         Link(name, target, _is_within(path, target))
-        for name, target, roles in PAGES
-        if role in roles and target in known
+        for name, target, right in PAGES
+        if rights.allows(right, role) and target in known
     ]
 
 

@@ -41,7 +41,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(16))
     is_enabled: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[float] = mapped_column(default=time.time)
-    source: Mapped[str] = mapped_column(String(16), default="local")  # local | ldap | proxy
+    source: Mapped[str] = mapped_column(String(16), default="local")  # local | ldap | proxy | guest
     must_change: Mapped[bool] = mapped_column(default=False)  # a one-time password: to be changed at the first login
     consented_at: Mapped[float | None]  # to an audit log that holds the text
     tokens_per_day: Mapped[int | None]  # None: the setting for everybody
@@ -64,7 +64,7 @@ class Login(Base):
 
 
 class Failure(Base):
-    """Refused logins in a row, for a name or an address; gone after the next good one."""
+    """Refused logins in a row, for a name or an address; see service.web.lockout."""
 
     __tablename__ = "failures"
 

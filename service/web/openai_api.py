@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from service.web import history, sse
+from service.web import history, rights, sse
 from service.web.client_watch import watch_client
 from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway
 from service.web.errors import Refusal
@@ -23,6 +23,7 @@ from service.web.sse import BrokenStream, Ending
 
 END_MARK = b"data: [DONE]\n\n"
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
+rights.declare(blueprint, rights.API)
 
 
 @blueprint.get("/models")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hmac
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from service.web import accounts, conversations, guard, language
+from service.web import accounts, conversations, guard, language, rights, sessions
+from service.web import login as logins
 from service.web.errors import Refusal
+from service.web.login import Result
 from service.web.services import caller, services
+from service.web.sessions import Browser
 
 blueprint = Blueprint("pages", __name__)
+rights.declare(blueprint, rights.CHAT)
 
 
 @blueprint.before_request
@@ -36,17 +40,26 @@ def conversation(conversation_id: str) -> BaseResponse | str:
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
+@rights.needs(rights.OPEN)
 def login() -> BaseResponse | tuple[BaseResponse, int]:
-    if request.method == "GET":
-        return redirect(url_for("pages.chat")) if guard.caller_by_cookie() else _login_page()
-    return _log_in(request.form.get("username", "").strip(), request.form.get("password", ""))
+    """Show the form, or take it. Where a proxy says who somebody is, there is none."""
+    if services().config.web.auth == "proxy":
+        found = guard.caller_by_cookie()
+        if found is None:
+            raise Refusal(401, "not_named", "The proxy in front of this server did not say who you are.")
+        return redirect(guard.home(found.role))
+    if request.method == "POST":
+        return _log_in(request.form.get("username", "").strip(), request.form.get("password", ""))
+    found = guard.caller_by_session()
+    return redirect(guard.home(found.role)) if found else _login_page()
 
 
 @blueprint.post("/logout")
+@rights.needs(rights.LOGIN)
 def logout() -> BaseResponse:
     token = request.cookies.get(guard.SESSION_COOKIE, "")
     with services().database.begin() as session:
-        accounts.end_login(session, token)
+        sessions.end(session, token)
     services().audit.write("logout", user=caller().name, address=request.remote_addr or "")
     response = redirect(url_for("pages.login"))
     response.delete_cookie(guard.SESSION_COOKIE)
@@ -57,27 +70,36 @@ def _log_in(name: str, password: str) -> BaseResponse | tuple[BaseResponse, int]
     known = request.cookies.get(guard.FORM_COOKIE, "")
     sent = request.form.get("csrf_token", "")
     if not (known and hmac.compare_digest(sent.encode(), known.encode())):
-        return _login_page("login_stale", name), 403
-    hours = services().config.web.session_hours
+        return _login_page(Result(problem="login_stale"), name), 403
     address = request.remote_addr or ""
+    result = logins.log_in(services(), name, password, Browser(address, request.user_agent.string))
+    services().metrics.add("ferry_web_logins_total", f'outcome="{"ok" if result.token else "refused"}"')
+    event = "login" if result.token else "login_refused"
+    services().audit.write(event, user=name[: accounts.MAX_NAME], address=address)
+    if not result.token:
+        response = _login_page(result, name)
+        if result.wait_s:
+            response.headers["Retry-After"] = str(result.wait_s)
+        return response, result.status
+    return _logged_in(result.token)
+
+
+def _logged_in(token: str) -> BaseResponse:
     with services().database.begin() as session:
-        user = accounts.authenticate(session, name, password)
-        token = accounts.start_login(session, user, hours) if user else ""
-    services().metrics.add("ferry_web_logins_total", f'outcome="{"ok" if user else "refused"}"')
-    services().audit.write("login" if user else "login_refused", user=name[: accounts.MAX_NAME], address=address)
-    if not user:
-        return _login_page("login_wrong", name), 401
-    response = redirect(url_for("pages.chat"))
-    guard.set_cookie(response, guard.SESSION_COOKIE, token, hours * 3600)
+        found = sessions.find(session, token)
+    response = redirect(guard.home(found.role) if found else url_for("pages.login"))
+    guard.set_cookie(response, guard.SESSION_COOKIE, token, services().config.web.session_hours * 3600)
     response.delete_cookie(guard.FORM_COOKIE)
     return response
 
 
-def _login_page(problem: str = "", name: str = "") -> Response:
-    token = guard.form_token()
-    response = make_response(render_template("login.html", csrf_token=token, problem=problem, name=name))
-    guard.set_cookie(response, guard.FORM_COOKIE, token)
-    return response
+def _login_page(result: Result = Result(), name: str = "") -> Response:  # noqa: B008  # frozen
+    g.caller = None
+    return make_response(
+        render_template(
+            "login.html", csrf_token=guard.form_token(), problem=result.problem, wait_s=result.wait_s, name=name
+        )
+    )
 
 
 def _chat_page() -> str:

@@ -17,12 +17,15 @@ from typing import Any
 from sqlalchemy import Connection
 
 from service.web.database import Database
+from service.web.database_errors import AWAY, admin_error_of
 from service.web.errors import AdminError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Before the first step: no tables at all.
 BASE = "base"
 UNKNOWN = 4
+# "FERRY", for PostgreSQL: whoever changes the tables holds it.
+LOCK_NUMBER = 0x4645525259
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def current(database: Database) -> str | None:
     url = database.engine.url
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
         return None
-    with database.engine.connect() as connection:
+    with _connected(database) as connection:
         return _current(connection)
 
 
@@ -134,20 +137,33 @@ def _current(connection: Connection) -> str | None:
 @contextmanager
 def _changing(database: Database, lock_dir: Path) -> Iterator[Connection]:
     """Give a connection in a transaction that nobody else writes beside; it is committed at the end of the block."""
-    with _locked(lock_dir / ".migrate.lock"), database.engine.connect() as connection:
-        is_sqlite = connection.dialect.name == "sqlite"
+    with _locked(lock_dir / ".migrate.lock"), _connected(database) as connection:
         try:
-            if is_sqlite:
+            if database.is_sqlite:
                 # No effect inside a transaction, so before it.
                 connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
                 # Python's driver opens no transaction for CREATE TABLE: a kill would leave half of the tables.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                # Another machine may start on the same tables; it ends with the transaction.
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK_NUMBER})")
             yield connection
             connection.commit()
         finally:
-            if is_sqlite:
+            if database.is_sqlite:
                 connection.rollback()
                 connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _connected(database: Database) -> Iterator[Connection]:
+    """Connect. Raises: AdminError when the database is away, with the driver's error as its cause."""
+    try:
+        connection = database.engine.connect()
+    except AWAY as error:
+        raise admin_error_of(error, database.engine.url) from error
+    with connection:
+        yield connection
 
 
 @contextmanager

@@ -9,12 +9,14 @@ from flask import current_app, g
 
 from service.config import Config
 from service.web.accounts import Caller
+from service.web.aside import Aside
 from service.web.audit import Audit
 from service.web.chat import Chat
 from service.web.database import Database
 from service.web.engine_client import EngineClient
 from service.web.live_settings import LiveSettings
 from service.web.metrics import Metrics
+from service.web.rates import Rates
 from service.web.usage import Usage
 
 KEY = "ferry"
@@ -29,6 +31,8 @@ class Services:
     chat: Chat
     metrics: Metrics
     usage: Usage
+    aside: Aside
+    rates: Rates
 
     @property
     def config(self) -> Config:

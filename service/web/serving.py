@@ -20,7 +20,7 @@ _config = configuration.load(Paths.from_environment().config)
 
 wsgi_app = "service.web.app:from_environment()"
 bind = [_config.web.listen]
-workers = 1
+workers = _config.web.workers
 worker_class = "gevent"
 worker_connections = 4000
 keepalive = 15

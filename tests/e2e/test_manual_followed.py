@@ -18,7 +18,7 @@ from demo_bundle import DemoBundle, next_bundle
 from manual import MANUALS, Step, code, missing, steps
 from roots import server_root
 from servers import URL, Server, booted
-from web_process import log_in_form
+from web_process import choose_password, log_in_form
 
 HAND_OVER = "cp /media/usb/allowed_signers /root/allowed_signers"
 ANSWERS = 120
@@ -55,6 +55,7 @@ class Reading:
     def log_in(self, name: str, password: str) -> str:
         with self.server.container.network(), httpx.Client(base_url=URL, trust_env=False, timeout=30) as browser:
             log_in_form(browser, name, password)
+            choose_password(browser, f"{password} of my own")
             return browser.get("/").text
 
     def ask(self, key: str) -> str:

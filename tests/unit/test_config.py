@@ -60,6 +60,13 @@ def test_every_problem_is_reported_at_once() -> None:
         ("web", 'listen = "::1:80"'),
         ("web", "listen = 8080"),
         ("web", "session_hours = 0"),
+        ("web", 'auth = "ldap"'),
+        ("web", 'trusted_proxies = ["proxy.example"]'),
+        ("web", "trusted_proxies = [1]"),
+        ("web", 'trusted_proxies = "10.0.0.1"'),
+        ("web", 'proxy_header = "X-Remote User"'),
+        ("web", 'proxy_header = "Cookie"'),
+        ("web", "requests_per_minute = -1"),
         ("web", "max_body_kib = 1.5"),
         ("engine", 'url = "10.0.0.7:8000"'),
         ("engine", 'url = "ftp://10.0.0.7"'),
@@ -85,15 +92,35 @@ def test_a_bad_value_is_named_with_what_is_allowed(section: str, line: str) -> N
 @pytest.mark.parametrize(
     ("section", "line"),
     [
-        ("web", 'auth = "proxy"'),
         ("web", 'tls_certificate = "/etc/ferry/cert.pem"'),
-        ("web", 'trusted_proxies = ["10.0.0.1"]'),
-        ("data", 'url = "postgresql://db/ferry"'),
     ],
 )
 def test_a_feature_of_a_later_release_is_refused_instead_of_ignored(section: str, line: str) -> None:
     message = complaint(f"[{section}]\n{line}\n")
     assert message.startswith(f"ferry.toml: [{section}] {line}: not available in this release; allowed: ")
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://db/ferry", "postgresql://db", "sqlite:///ferry.db", "postgresql://me:secret@db "]
+)
+def test_an_address_that_is_no_database_is_refused_and_not_repeated(url: str) -> None:
+    message = complaint(f'[data]\nurl = "{url}"\n')
+    assert message.startswith("ferry.toml: [data] url = (not shown): cannot be used; allowed: ") and url not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "postgresql://ferry:pw@db.bank:5433/ferry?sslmode=verify-full", "postgresql:///ferry", "sqlite:////srv/f.db"],
+)
+def test_a_database_is_named_by_its_address(url: str) -> None:
+    assert parse(f'[data]\nurl = "{url}"\npassword_file = "/etc/ferry/pw"\n').data.url == url
+
+
+@pytest.mark.parametrize("rest", ["", 'proxy_header = "X-User"', 'trusted_proxies = ["10.0.0.1"]'])
+def test_a_proxy_that_names_users_has_to_be_told_itself(rest: str) -> None:
+    assert "needs proxy_header, and trusted_proxies" in complaint(f'[web]\nauth = "proxy"\n{rest}\n')
+    web = parse('[web]\nauth = "proxy"\nproxy_header = "X-User"\ntrusted_proxies = ["::1", "10.1.2.3/16"]\n').web
+    assert (web.auth, web.trusted_proxies) == ("proxy", ("::1", "10.1.2.3/16"))
 
 
 def test_slots_and_precision_are_the_operators() -> None:

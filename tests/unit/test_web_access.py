@@ -9,14 +9,14 @@ import pytest
 from web_app import WebApp, web_app
 from web_process import PASSWORD, log_in_form
 
-from service.web import accounts, guard, keys
+from service.web import accounts, guard, keys, rights, sessions
 
-OPEN_TO_EVERYBODY = {"static", "pages.login", "health.healthz", "health.readyz"}
+OPEN_TO_EVERYBODY = {"static", "pages.login", "health.healthz", "health.readyz", "health.metrics"}
 
 
 @pytest.fixture
-def web(tmp_path: Path):
-    with web_app(tmp_path) as made:
+def web(tmp_path: Path, database_kind: str):
+    with web_app(tmp_path, database=database_kind) as made:
         made.add_user("alice")
         made.add_user("bob")
         yield made
@@ -36,7 +36,7 @@ def test_every_route_refuses_who_is_not_logged_in_and_has_no_key(web: WebApp) ->
     client = web.app.test_client()
     refused = 0
     for endpoint, path, method in routes(web):
-        if endpoint in OPEN_TO_EVERYBODY | {"health.metrics"}:
+        if endpoint in OPEN_TO_EVERYBODY:
             continue
         answer = client.open(path, method=method, json={})
         is_refused = answer.status_code == 401 or (answer.status_code == 302 and answer.location == "/login")
@@ -45,8 +45,37 @@ def test_every_route_refuses_who_is_not_logged_in_and_has_no_key(web: WebApp) ->
     assert refused >= 11
 
 
-def test_only_the_endpoints_known_here_are_open() -> None:
-    assert guard.PUBLIC - {"health.metrics"} == OPEN_TO_EVERYBODY
+def test_only_the_endpoints_known_here_are_open(web: WebApp) -> None:
+    declared = {endpoint: rights.right_of(web.app, endpoint) for endpoint, _, _ in routes(web)}
+    assert {endpoint for endpoint, right in declared.items() if right == rights.OPEN} == OPEN_TO_EVERYBODY
+    assert [endpoint for endpoint, right in declared.items() if right not in {*rights.ROLES_OF, rights.OPEN}] == []
+
+
+def test_a_route_that_declares_nothing_is_refused_to_everybody(web: WebApp) -> None:
+    web.app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
+    assert web.app.test_client().get("/forgotten").location == "/login"
+    answer = web.login("alice").request("GET", "/forgotten")
+    assert answer.status_code == 403 and "secret" not in answer.text
+
+
+@pytest.mark.parametrize("role", ["user", "administrator", "auditor"])
+def test_each_role_is_refused_every_route_that_is_not_for_it(web: WebApp, role: str) -> None:
+    web.add_user("carol", role)
+    carol, checked = web.login("carol"), 0
+    for endpoint, path, method in routes(web):
+        right = rights.right_of(web.app, endpoint)
+        if right in (rights.OPEN, rights.API) or rights.allows(right, role) or endpoint == "pages.chat":
+            continue
+        assert carol.request(method, path, json={}).status_code == 403, f"{method} {path}"
+        checked += 1
+    assert checked >= {"user": 0, "administrator": 0, "auditor": 5}[role]
+
+
+def test_an_auditor_does_not_chat_and_their_keys_do_not_either(web: WebApp) -> None:
+    web.add_user("carol", "auditor")
+    assert web.login("carol").request("GET", "/").status_code == 302
+    headers = {"Authorization": f"Bearer {web.add_key('carols', 'carol')}"}
+    assert web.app.test_client().get("/v1/models", headers=headers).status_code == 403
 
 
 def test_metrics_are_for_this_machine_and_for_keys(web: WebApp) -> None:
@@ -140,9 +169,9 @@ def test_a_session_ends_at_logout_on_the_server_too(web: WebApp) -> None:
 
 def test_a_session_ends_when_it_is_old_when_the_password_changes_and_when_the_account_is_disabled(web: WebApp) -> None:
     with web.database.begin() as session:
-        token = accounts.start_login(session, accounts.get_user(session, "bob"), -1)
+        token = sessions.start(session, accounts.get_user(session, "bob"), -1)
         session.flush()
-        assert accounts.find_login(session, token) is None
+        assert sessions.find(session, token) is None
     first, second = web.login("alice"), web.login("bob")
     with web.database.begin() as session:
         accounts.set_password(session, accounts.get_user(session, "alice"), "another password")
@@ -168,7 +197,7 @@ def test_nothing_secret_is_stored_as_it_is(web: WebApp) -> None:
     alice, key = web.login("alice"), web.add_key("script")
     cookie = alice.client.get_cookie(guard.SESSION_COOKIE)
     assert cookie
-    stored = b"".join(path.read_bytes() for path in web.paths.data.iterdir() if path.is_file())
+    stored = web.stored()
     for secret in (PASSWORD, key, cookie.value):
         assert secret.encode() not in stored
 
@@ -177,10 +206,7 @@ def test_a_deleted_conversation_is_gone_from_the_file(web: WebApp) -> None:
     alice = web.login("alice")
     conversation_id = alice.new_conversation("echo unmistakable words")
     assert alice.request("DELETE", f"/api/conversations/{conversation_id}").status_code == 204
-    with web.database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    stored = b"".join(path.read_bytes() for path in web.paths.data.iterdir() if path.is_file())
-    assert b"unmistakable" not in stored
+    assert b"unmistakable" not in web.stored()
     assert alice.request("GET", "/api/conversations").json == {"conversations": []}
 
 
