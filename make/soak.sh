@@ -11,5 +11,7 @@ echo "== every step of install, upgrade, rollback, repair and uninstall, interru
 .venv/bin/python tests/fault_campaign.py
 echo "== a thousand sequences of commands against a model of the server"
 .venv/bin/python tests/installer_machine.py 1000
+echo "== every operation of the API, many thousand requests that are right or wrong, on both kinds of database"
+FERRY_EXAMPLES=300 .venv/bin/python -m pytest -q tests/integration/test_web_schema.py
 echo "== an hour of conversations with secrets, evictions, clients that leave and restarts"
 .venv/bin/python tests/privacy_soak.py 60

@@ -147,17 +147,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _answer(self, body: dict[str, Any]) -> None:
-        question = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+        question = question_of(body)
+        if question is None:
+            return self._error(400, "invalid_request", "messages or prompt: not what a request may have")
         word, _, rest = question.partition(" ")
         if word == "busy":
             return self._error(429, "queue_full", "The engine is busy.", {"Retry-After": "7"})
-        if word == "long" and len(body["messages"]) > 1:
+        if word == "long" and len(body.get("messages", ())) > 1:
             return self._error(400, "context_length_exceeded", "9000 tokens do not fit the context of 2048.")
         if body.get("model") not in {MODEL, "default"}:
             return self._error(404, "model_not_found", f"no such model: {body.get('model')}")
         if not body.get("stream"):
             return self._whole(word, rest, question)
-        return self._stream(word, rest, question, (body.get("stream_options") or {}).get("include_usage") is True)
+        options = body.get("stream_options")
+        return self._stream(word, rest, question, isinstance(options, dict) and options.get("include_usage") is True)
 
     def _stream(self, word: str, rest: str, question: str, include_usage: bool) -> None:
         self.send_response(200)
@@ -232,6 +235,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+def question_of(body: object) -> str | None:
+    """Return what is asked, None where that is no text."""
+    try:
+        found = body["messages"][-1]["content"] if "messages" in body else body["prompt"]  # type: ignore[index,operator]
+    except (LookupError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def pieces(word: str, rest: str, question: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from service.web import (
     account_pages,
     api,
     database_errors,
+    description,
     guard,
     health,
     language,
@@ -68,7 +69,14 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
         rates=Rates(config.web.requests_per_minute),
     )
     app.extensions[KEY].chat.settle_all()
-    for blueprint in (pages.blueprint, account_pages.blueprint, api.blueprint, openai_api.blueprint, health.blueprint):
+    for blueprint in (
+        pages.blueprint,
+        account_pages.blueprint,
+        api.blueprint,
+        openai_api.blueprint,
+        health.blueprint,
+        description.blueprint,
+    ):
         app.register_blueprint(blueprint)
     app.before_request(guard.check_request)
     app.before_request(preferences.switch_theme)

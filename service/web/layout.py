@@ -16,6 +16,7 @@ from service.web.services import services
 PAGES = (
     ("chat", "/", rights.CHAT),
     ("account", "/account", rights.ACCOUNT),
+    ("api", "/api/docs", rights.ACCOUNT),
     ("audit", "/audit", rights.AUDIT),
     ("admin", "/admin", rights.ADMINISTER),
 )
