@@ -37,6 +37,8 @@ class Rule:
     accepts: Callable[[Any], bool] = lambda _: True
     refusal: str = "cannot be used"
     is_secret: bool = False
+    low: int | None = None
+    high: int | None = None
 
     def holds(self, value: object) -> bool:
         # bool is an int to Python and not to an operator: `threads = true` is a mistake.
@@ -90,11 +92,12 @@ def _is_ip(text: str, version: int) -> bool:
         return False
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """Write a value as it stands in the file."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
@@ -103,18 +106,23 @@ def _setting(default: Any, rule: Rule) -> Any:
 
 
 def _whole(default: int, low: int, high: int) -> Any:
-    return _setting(default, Rule(int, f"a whole number from {low} to {high}", lambda value: low <= value <= high))
+    return _setting(default, whole_rule(low, high))
+
+
+def whole_rule(low: int, high: int) -> Rule:
+    words = f"a whole number from {low} to {high}"
+    return Rule(int, words, lambda value: low <= value <= high, low=low, high=high)
 
 
 def _one_of(default: str, *others: str) -> Any:
     values = (default, *others)
-    return _setting(default, Rule(str, " or ".join(map(_toml, values)), lambda value: value in values))
+    return _setting(default, Rule(str, " or ".join(map(toml, values)), lambda value: value in values))
 
 
 def _fixed(default: object) -> Any:
     """A key whose feature this release does not have: only its inert default is accepted."""
     refusal = "not available in this release"
-    return _setting(default, Rule(type(default), _toml(default), lambda value: value == default, refusal))
+    return _setting(default, Rule(type(default), toml(default), lambda value: value == default, refusal))
 
 
 _LISTEN = Rule(str, 'an address and a port, such as "0.0.0.0:8080" or "[::1]:8080"', _is_address)
@@ -272,7 +280,7 @@ def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{section}] {key}: no such key; allowed: {', '.join(settings)}"
         elif not settings[key].holds(_frozen(value)):
             rule = settings[key]
-            shown = "(not shown)" if rule.is_secret else _toml(value)
+            shown = "(not shown)" if rule.is_secret else toml(value)
             yield f"[{section}] {key} = {shown}: {rule.refusal}; allowed: {rule.allowed}"
 
 

@@ -30,6 +30,15 @@ from service import sockets
 
 MODEL = "fake-model"
 SLOW_S = 0.05
+METRICS = """\
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{model_name="fake-model"} 2
+vllm:num_requests_waiting{model_name="fake-model"} 1
+vllm:generation_tokens_total{model_name="fake-model"} 1200
+vllm:prompt_tokens_total{model_name="fake-model"} 3400
+vllm:kv_cache_usage_perc{model_name="fake-model"} 0.25
+process_resident_memory_bytes 1073741824
+"""
 
 
 class ClientGone(Exception):
@@ -41,6 +50,7 @@ class FakeEngine:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.metrics = METRICS
         self.health: tuple[int, dict[str, str]] = (200, {"status": "ok", "model": MODEL})
         self.requests: list[dict[str, Any]] = []
         self.users: list[str] = []
@@ -127,6 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             status, body = self.server.engine.health
             self._json(status, body)
+        elif self.path == "/metrics":
+            self._send(200, self.server.engine.metrics.encode(), {"Content-Type": "text/plain; version=0.0.4"})
         elif self.path == "/v1/models":
             self._json(200, {"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "ferry"}]})
         else:
@@ -228,9 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(status, {"error": {"message": message, "type": "error", "param": None, "code": code}}, headers)
 
     def _json(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(body).encode()
+        self._send(status, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
+
+    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

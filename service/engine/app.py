@@ -20,7 +20,7 @@ from service.engine.admission import Admission, Client
 from service.engine.choices import Choices
 from service.engine.delivery import CLIENT_GONE, Answer
 from service.engine.errors import RequestError, unavailable
-from service.engine.metrics import render
+from service.engine.metrics import render, render_memory
 from service.engine.protocol import ChatRequest, CompletionRequest, parse_chat, parse_completion
 from service.engine.replies import Reply
 from service.engine.scheduler import Scheduler
@@ -53,7 +53,7 @@ class Api:
 
     async def metrics(self, _: Request) -> Response:
         text = render(self._name, self._scheduler.running, self._scheduler.waiting, self._worker.counters)
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(text + render_memory(), media_type="text/plain; version=0.0.4")
 
     async def models(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": [self._describe()]})

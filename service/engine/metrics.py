@@ -1,9 +1,13 @@
 """Counters come in, Prometheus' text format goes out, under the names vLLM gives them so that its dashboards fit."""
 
+import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.engine.memory import available_bytes
 
 # vLLM's own buckets (vllm/v1/metrics/loggers.py).
 FIRST_TOKEN_S = (
@@ -103,6 +107,17 @@ def _histograms(label: str, metrics: Metrics) -> Iterator[str]:
         for suffix, bound, value in histogram.samples():
             labels = f"{label},{bound}" if bound else label
             yield f"vllm:{name}{suffix}{{{labels}}} {value}\n"
+
+
+def render_memory() -> str:
+    """Write what this process has in memory, under the name of Prometheus' own clients, and what it may still take."""
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return (
+        "# HELP process_resident_memory_bytes Memory in use by the engine.\n"
+        f"# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {resident}\n"
+        "# HELP ferry_memory_available_bytes Memory that the engine may still take.\n"
+        f"# TYPE ferry_memory_available_bytes gauge\nferry_memory_available_bytes {available_bytes()}\n"
+    )
 
 
 def _head(name: str, kind: str, text: str) -> str:

@@ -14,8 +14,10 @@ from service.paths import Paths
 from service.web import (
     account_pages,
     api,
+    console_pages,
     database_errors,
     description,
+    filters,
     guard,
     health,
     language,
@@ -58,6 +60,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     records = Records(audit, metrics, usage)
     tools = Tools(settings.current, store, engine, records, Spools(paths.data / spool.FOLDER))
     app.extensions[KEY] = Services(
+        paths=paths,
         settings=settings,
         database=store,
         engine=engine,
@@ -76,8 +79,10 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
         openai_api.blueprint,
         health.blueprint,
         description.blueprint,
+        *console_pages.ALL,
     ):
         app.register_blueprint(blueprint)
+    filters.register(app)
     app.before_request(guard.check_request)
     app.before_request(preferences.switch_theme)
     app.after_request(guard.add_headers)

@@ -171,6 +171,12 @@ class EngineClient:
         except EngineAway as error:
             return Health(False, str(error))
 
+    def metrics(self) -> str:
+        """Return the engine's numbers in Prometheus' text format, "" where it has none. Raises: EngineAway."""
+        response = self._get(f"{self._address.root}/metrics")
+        is_text = response.headers.get("Content-Type", "").startswith("text/plain")
+        return response.text if response.status_code == 200 and is_text else ""
+
     def end_all(self, reason: str) -> None:
         """End what is being answered and begin nothing more; every client is told the reason."""
         self._closing = reason

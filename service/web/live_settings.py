@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service.config import Config, Rule, rule_of
+from service.config import Config, Rule, rule_of, toml, whole_rule
 from service.web.database import Database
 from service.web.models import Setting
 
@@ -55,6 +55,16 @@ class Shown:
     @property
     def is_set(self) -> bool:
         return self.changed_at > 0
+
+    @property
+    def is_text(self) -> bool:
+        return self.rule.kind is str
+
+    @property
+    def file_line(self) -> str:
+        """The file's line, as it stands there or is meant where it is left out."""
+        section, _, key = self.name.partition(".")
+        return f"[{section}] {key} = {toml(self.of_file)}"
 
 
 class LiveSettings:
@@ -127,7 +137,7 @@ class LiveSettings:
         if not (self._is_local and (section, key) == ("engine", "max_new_tokens")):
             return rule
         most = self._of_file.engine.max_new_tokens
-        return Rule(int, f"a whole number from 1 to {most}", lambda value: 1 <= value <= most)
+        return whole_rule(1, most)
 
     def _values(self, session: Session) -> dict[str, Any]:
         found = {}

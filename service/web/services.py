@@ -8,6 +8,7 @@ from typing import cast
 from flask import current_app, g
 
 from service.config import Config
+from service.paths import Paths
 from service.web.accounts import Caller
 from service.web.aside import Aside
 from service.web.audit import Audit
@@ -24,6 +25,7 @@ KEY = "ferry"
 
 @dataclass(frozen=True)
 class Services:
+    paths: Paths
     settings: LiveSettings
     database: Database
     engine: EngineClient

@@ -15,7 +15,10 @@ from service import config as configuration
 from service.notify import feed_watchdog, notify
 from service.paths import Paths
 from service.web import HIDDEN_NOTIFY_SOCKET
+from service.web import metrics as web_metrics
+from service.web.board import Board
 
+_board = Board()
 _config = configuration.load(Paths.from_environment().config)
 
 wsgi_app = "service.web.app:from_environment()"
@@ -37,6 +40,18 @@ BEAT_S = 1.0
 # At a stop an answer may come to its end so long. gunicorn looks once a second whether all have: this and two such
 # seconds are graceful_timeout.
 ANSWER_GRACE_S = 2.0
+
+
+def pre_fork(_server: Any, worker: Any) -> None:
+    worker.region = _board.take()
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    web_metrics.share(_board, worker.region)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    _board.give_back(worker.region, web_metrics.is_momentary)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -57,7 +57,7 @@ def test_every_setting_is_explained_with_its_default(page: Path) -> None:
     for section in fields(config.Config):
         for key in fields(section.default) if section.name != "ldap" else ():
             (row,) = [row for row in rows if re.search(rf"`\[{section.name}\] {key.name}`", row)]
-            assert f"`{config._toml(key.default)}`" in row.split("|")[2], row
+            assert f"`{config.toml(key.default)}`" in row.split("|")[2], row
             assert ("†" in row) == (key.metadata["rule"].refusal != config.Rule(str, "").refusal), row
     assert any("`[ldap]`" in row for row in rows)
 

@@ -26,6 +26,8 @@ from service.web.figures import figures
 from service.web.models import Base
 
 WEB = Path(language.__file__).parent
+# What the administration pages say of a tab, a form that is done or cannot be, a setting, ….
+ADMIN = [f"admin_{word}_" for word in ["tab", "warn", "done", "bad", "role", "source", "secret", "set", "content"]]
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ def test_every_language_has_every_word_and_every_word_is_used() -> None:
     used = set(re.findall(r'\bt\.(\w+)|\bt\("(\w+)"\)', text))
     assert {one or two for one, two in used} <= dictionaries[0].keys()
     text += "".join(path.read_text() for path in WEB.glob("*.py"))
-    pages = ("refused_", "account_role_", "account_done_")
+    pages = ("refused_", "account_role_", "account_done_", *ADMIN)
     computed = ("state_", "error_", "status_", "login_", "nav_", "theme_", *pages)
     for key in dictionaries[0]:
         assert key.startswith(computed) or re.search(rf'\bt\.{key}\b|"{key}"', text), f"{key} is not used"

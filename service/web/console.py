@@ -1,0 +1,80 @@
+"""The administration pages: what they share. Each page is a module of its own, service.web.console_….
+
+Plain forms, sent by POST and answered by a redirect to the page they came from, which then says what was done; only a
+secret that is shown once is the answer itself. Every change leaves a line in the audit log.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from service.web import language
+from service.web.errors import Refusal
+from service.web.services import caller, services
+
+TABS = ("overview", "users", "keys", "settings", "release")
+MAX_QUOTA = 2_000_000_000
+
+
+class Problem(Exception):
+    """A form that cannot be done: its word is t["admin_bad_NAME"]."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def section(name: str, path: str) -> Blueprint:
+    """Make the blueprint of one page, for administrators alone."""
+    blueprint = Blueprint(name, __name__, url_prefix=path)
+    blueprint.before_request(_only_administrators)
+    blueprint.before_request(language.switch)
+    return blueprint
+
+
+def _only_administrators() -> None:
+    if caller().role != "administrator":
+        raise Refusal(403, "forbidden", "This is for administrators.")
+
+
+def page(tab: str, template: str | None = None, **values: object) -> str:
+    """Render a page of the tab, with what the form before it has done."""
+    done, problem = request.args.get("done", ""), request.args.get("problem", "")
+    shown = {"done": f"admin_done_{done}" if done else "", "problem": f"admin_bad_{problem}" if problem else ""}
+    tabs = [(one, url_for(f"console_{one}.index"), one == tab) for one in TABS]
+    return render_template(template or f"console_{tab}.html", tab=tab, tabs=tabs, **{**shown, **values})
+
+
+def back(endpoint: str, done: str = "", problem: str = "", **arguments: str | int) -> BaseResponse:
+    """Return to a page that says how a form ended."""
+    words = {name: value for name, value in (("done", done), ("problem", problem)) if value}
+    return redirect(url_for(endpoint, **arguments) + (f"?{urlencode(words)}" if words else ""), 303)  # type: ignore[arg-type]
+
+
+def record(event: str, **facts: object) -> None:
+    """Write a line of the audit log: what this administrator has just done."""
+    services().audit.write(event, user=caller().name, address=request.remote_addr or "", **facts)
+
+
+def number_of(text: str) -> int:
+    """Read a row's number from an address. Raises: Refusal 404 for what is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise missing()
+    return int(text)
+
+
+def missing() -> Refusal:
+    return Refusal(404, "not_found", "There is no such thing.")
+
+
+def quota_of(form_value: str) -> int | None:
+    """Read the tokens a day of a form; empty is None, the default. Raises: Problem."""
+    text = form_value.strip().replace(",", "").replace(" ", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_QUOTA):
+        raise Problem("quota")
+    return int(text)

@@ -1,0 +1,109 @@
+"""Administration: every API key, whose it is, and what it used."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from flask import request, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as BaseResponse
+
+from service.web import accounts, console, keys, usage
+from service.web.console import Problem, back, page, quota_of, record
+from service.web.errors import AdminError
+from service.web.models import ApiKey, User
+from service.web.services import services
+from service.web.usage import Used, key_subject
+
+blueprint = console.section("console_keys", "/admin/keys")
+
+
+@dataclass(frozen=True)
+class Row:
+    key: ApiKey
+    owner: User | None
+    used: Used
+
+
+@blueprint.get("")
+def index() -> str:
+    """List the keys that work, and with `all=1` the revoked ones too."""
+    is_all = request.args.get("all") == "1"
+    with services().database.begin() as session:
+        used = usage.summary(session, usage.day_of(time.time()))
+        found = [(key, owner) for key, owner in keys.list_keys(session) if is_all or key.revoked_at is None]
+    rows = [Row(key, owner, used.get(key_subject(key.id), Used())) for key, owner in found]
+    return page("keys", rows=rows, is_all=is_all, default=services().config.quota.tokens_per_day)
+
+
+@blueprint.post("")
+def add() -> BaseResponse | str:
+    """Make a key, for somebody or for nobody, and show it."""
+    name, owner = request.form.get("name", "").strip(), request.form.get("owner", "").strip()
+    try:
+        tokens = quota_of(request.form.get("tokens_per_day", ""))
+        with services().database.begin() as session:
+            user = _owner(session, owner)
+            if session.scalar(select(ApiKey.id).where(ApiKey.name == name)) is not None:
+                raise Problem("key_taken")
+            secret = keys.add_key(session, name, user)
+            session.flush()
+            row = session.scalars(select(ApiKey).where(ApiKey.name == name)).one()
+            row.tokens_per_day = tokens
+    except Problem as problem:
+        return back("console_keys.index", problem=problem.name)
+    except AdminError:
+        return back("console_keys.index", problem="key_name")
+    record("key_added", subject=name, owner=user.name if user else None, tokens_per_day=tokens)
+    link = url_for("console_keys.one", key_id=row.id)
+    return page("keys", "console_secret.html", kind="key", name=name, secret=secret, link=link)
+
+
+@blueprint.get("/<key_id>")
+def one(key_id: str) -> str:
+    with services().database.begin() as session:
+        key = _key(session, key_id)
+        owner = session.get(User, key.user_id) if key.user_id is not None else None
+        used = usage.summary(session, usage.day_of(time.time())).get(key_subject(key.id), Used())
+    default = services().config.quota.tokens_per_day
+    return page("keys", "console_key.html", key=key, owner=owner, used=used, default=default)
+
+
+@blueprint.post("/<key_id>/revoke")
+def revoke(key_id: str) -> BaseResponse:
+    with services().database.begin() as session:
+        key = _key(session, key_id)
+        keys.revoke_key(session, key.name)
+    record("key_revoked", subject=key.name)
+    return back("console_keys.one", done="revoked", key_id=key_id)
+
+
+@blueprint.post("/<key_id>/quota")
+def change_quota(key_id: str) -> BaseResponse:
+    try:
+        tokens = quota_of(request.form.get("tokens_per_day", ""))
+    except Problem as problem:
+        return back("console_keys.one", problem=problem.name, key_id=key_id)
+    with services().database.begin() as session:
+        key = _key(session, key_id)
+        key.tokens_per_day = tokens
+    record("quota_changed", subject=f"key {key.name}", tokens_per_day=tokens)
+    return back("console_keys.one", done="quota", key_id=key_id)
+
+
+def _owner(session: Session, name: str) -> User | None:
+    if not name:
+        return None
+    user = accounts.find_user(session, name)
+    if user is None:
+        raise Problem("no_such_user")
+    return user
+
+
+def _key(session: Session, key_id: str) -> ApiKey:
+    key = session.get(ApiKey, console.number_of(key_id))
+    if key is None:
+        raise console.missing()
+    return key

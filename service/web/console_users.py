@@ -1,0 +1,167 @@
+"""Administration: the accounts, who has which role and quota, and what each used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flask import request, url_for
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as BaseResponse
+
+from service.web import accounts, console, roles, usage
+from service.web.console import Problem, back, page, quota_of, record
+from service.web.errors import AdminError
+from service.web.models import ApiKey, User
+from service.web.passwords import generate_password
+from service.web.services import services
+from service.web.usage import Used, key_subject, user_subject
+
+blueprint = console.section("console_users", "/admin/users")
+PER_PAGE = 50
+ESCAPE = "\\"
+
+
+@dataclass(frozen=True)
+class Row:
+    user: User
+    used: Used
+
+
+@blueprint.get("")
+def index() -> str:
+    """List the accounts, by name; `q` finds those whose name has it in."""
+    wanted = request.args.get("q", "").strip()[: accounts.MAX_NAME]
+    number = max(1, int(asked)) if (asked := request.args.get("page", "1")).isdecimal() and len(asked) < 7 else 1
+    with services().database.begin() as session:
+        rows, count = _found(session, wanted, number)
+    last = max(1, -(-count // PER_PAGE))
+    default = services().config.quota.tokens_per_day
+    return page(
+        "users", rows=rows, count=count, q=wanted, number=number, last=last, default=default, roles=accounts.ROLES
+    )
+
+
+def _found(session: Session, wanted: str, number: int) -> tuple[list[Row], int]:
+    pattern = "%" + "".join(ESCAPE + c if c in f"%_{ESCAPE}" else c for c in accounts.fold(wanted)) + "%"
+    condition = User.folded_name.like(pattern, escape=ESCAPE)
+    count = session.scalar(select(func.count()).select_from(User).where(condition)) or 0
+    query = select(User).where(condition).order_by(User.folded_name).limit(PER_PAGE).offset((number - 1) * PER_PAGE)
+    used = usage.summary(session, usage.day_of(time.time()))
+    return [Row(user, used.get(user_subject(user.id), Used())) for user in session.scalars(query)], count
+
+
+@blueprint.post("")
+def add() -> BaseResponse | str:
+    """Make an account, and show its one-time password."""
+    name, role = request.form.get("name", "").strip(), request.form.get("role", "")
+    if role not in accounts.ROLES:
+        return back("console_users.index", problem="role")
+    password = generate_password()
+    try:
+        with services().database.begin() as session:
+            if accounts.find_user(session, name) is not None:
+                raise Problem("name_taken")
+            user = accounts.add_user(session, name, password, role)
+            user.must_change = True
+    except Problem as problem:
+        return back("console_users.index", problem=problem.name)
+    except AdminError:
+        return back("console_users.index", problem="name")
+    record("user_added", subject=user.name, role=role)
+    return _one_time(user, password)
+
+
+@blueprint.get("/<user_id>")
+def one(user_id: str) -> str:
+    with services().database.begin() as session:
+        user = _user(session, user_id)
+        used = usage.summary(session, usage.day_of(time.time()))
+        keys = list(session.scalars(select(ApiKey).where(ApiKey.user_id == user.id).order_by(ApiKey.id)))
+    rows = [(key, used.get(key_subject(key.id), Used())) for key in keys]
+    default = services().config.quota.tokens_per_day
+    whole = used.get(user_subject(user.id), Used())
+    return page(
+        "users", "console_user.html", account=user, used=whole, keys=rows, default=default, roles=accounts.ROLES
+    )
+
+
+@blueprint.post("/<user_id>/role")
+def change_role(user_id: str) -> BaseResponse:
+    role = request.form.get("role", "")
+    if role not in accounts.ROLES:
+        return _back(user_id, problem="role")
+    try:
+        with _changing(user_id) as user:
+            before, user.role = user.role, role
+    except roles.LastAdministrator:
+        return _back(user_id, problem="last_administrator")
+    if before != role:
+        record("role_changed", subject=user.name, role=role, before=before)
+    return _back(user_id, done="role")
+
+
+@blueprint.post("/<user_id>/enabled")
+def switch(user_id: str) -> BaseResponse:
+    is_enabled = request.form.get("enabled") == "1"
+    try:
+        with services().database.begin() as session, roles.keeping_an_administrator(session):
+            user = _user(session, user_id)
+            accounts.set_enabled(session, user, is_enabled)
+    except roles.LastAdministrator:
+        return _back(user_id, problem="last_administrator")
+    word = "enabled" if is_enabled else "disabled"
+    record(f"user_{word}", subject=user.name)
+    return _back(user_id, done=word)
+
+
+@blueprint.post("/<user_id>/password")
+def reset_password(user_id: str) -> BaseResponse | str:
+    """Give a new one-time password, show it, and end the account's logins."""
+    password = generate_password()
+    with services().database.begin() as session:
+        user = _user(session, user_id)
+        if user.source != "local":
+            return _back(user_id, problem="password_elsewhere")
+        accounts.set_password(session, user, password)
+        user.must_change = True
+    record("password_changed", subject=user.name)
+    return _one_time(user, password)
+
+
+@blueprint.post("/<user_id>/quota")
+def change_quota(user_id: str) -> BaseResponse:
+    try:
+        tokens = quota_of(request.form.get("tokens_per_day", ""))
+    except Problem as problem:
+        return _back(user_id, problem=problem.name)
+    with services().database.begin() as session:
+        user = _user(session, user_id)
+        user.tokens_per_day = tokens
+    record("quota_changed", subject=user.name, tokens_per_day=tokens)
+    return _back(user_id, done="quota")
+
+
+@contextmanager
+def _changing(user_id: str) -> Iterator[User]:
+    with services().database.begin() as session, roles.keeping_an_administrator(session):
+        yield _user(session, user_id)
+
+
+def _user(session: Session, user_id: str) -> User:
+    user = session.get(User, console.number_of(user_id))
+    if user is None:
+        raise console.missing()
+    return user
+
+
+def _back(user_id: str, done: str = "", problem: str = "") -> BaseResponse:
+    return back("console_users.one", done, problem, user_id=user_id)
+
+
+def _one_time(user: User, password: str) -> str:
+    link = url_for("console_users.one", user_id=user.id)
+    return page("users", "console_secret.html", kind="password", name=user.name, secret=password, link=link)
