@@ -17,7 +17,6 @@ from service.web import (
     console_pages,
     database_errors,
     description,
-    filters,
     guard,
     health,
     language,
@@ -82,7 +81,6 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
         *console_pages.ALL,
     ):
         app.register_blueprint(blueprint)
-    filters.register(app)
     app.before_request(guard.check_request)
     app.before_request(preferences.switch_theme)
     app.after_request(guard.add_headers)

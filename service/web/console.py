@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from service.web import language
+from service.web import language, rights
 from service.web.errors import Refusal
 from service.web.services import caller, services
 
@@ -30,14 +30,9 @@ class Problem(Exception):
 def section(name: str, path: str) -> Blueprint:
     """Make the blueprint of one page, for administrators alone."""
     blueprint = Blueprint(name, __name__, url_prefix=path)
-    blueprint.before_request(_only_administrators)
+    rights.declare(blueprint, rights.ADMINISTER)
     blueprint.before_request(language.switch)
     return blueprint
-
-
-def _only_administrators() -> None:
-    if caller().role != "administrator":
-        raise Refusal(403, "forbidden", "This is for administrators.")
 
 
 def page(tab: str, template: str | None = None, **values: object) -> str:

@@ -48,10 +48,8 @@ def add() -> BaseResponse | str:
             user = _owner(session, owner)
             if session.scalar(select(ApiKey.id).where(ApiKey.name == name)) is not None:
                 raise Problem("key_taken")
-            secret = keys.add_key(session, name, user)
-            session.flush()
+            secret = keys.add_key(session, name, user, tokens)
             row = session.scalars(select(ApiKey).where(ApiKey.name == name)).one()
-            row.tokens_per_day = tokens
     except Problem as problem:
         return back("console_keys.index", problem=problem.name)
     except AdminError:

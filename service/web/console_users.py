@@ -65,8 +65,7 @@ def add() -> BaseResponse | str:
         with services().database.begin() as session:
             if accounts.find_user(session, name) is not None:
                 raise Problem("name_taken")
-            user = accounts.add_user(session, name, password, role)
-            user.must_change = True
+            user = accounts.add_user(session, name, password, role, must_change=True)
     except Problem as problem:
         return back("console_users.index", problem=problem.name)
     except AdminError:
@@ -126,8 +125,7 @@ def reset_password(user_id: str) -> BaseResponse | str:
         user = _user(session, user_id)
         if user.source != "local":
             return _back(user_id, problem="password_elsewhere")
-        accounts.set_password(session, user, password)
-        user.must_change = True
+        accounts.set_password(session, user, password, must_change=True)
     record("password_changed", subject=user.name)
     return _one_time(user, password)
 

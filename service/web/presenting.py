@@ -1,4 +1,4 @@
-"""How values look on the pages, as filters for the templates: moments of time, and browsers by name and system."""
+"""How values look on the pages, as filters for the templates: times, sizes, numbers, and browsers with their system."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ BROWSERS = (
     ("Chrome", r"(?:HeadlessChrome|Chrome|CriOS)/(\d+)"),
     ("Safari", r"Version/(\d+)[\d.]* (?:Mobile/\S+ )?Safari"),
 )
+UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 SYSTEMS = (
     ("Windows", r"Windows"),
     ("Android", r"Android"),
@@ -28,6 +29,10 @@ SYSTEMS = (
 def register(app: Flask) -> None:
     app.add_template_filter(moment)
     app.add_template_filter(browser)
+    app.add_template_filter(when)
+    app.add_template_filter(day)
+    app.add_template_filter(size)
+    app.add_template_filter(amount)
 
 
 def moment(seconds: float) -> Markup:
@@ -44,3 +49,26 @@ def browser(agent: str) -> str:
     if not found:
         return agent.partition(" ")[0][:40]
     return f"{found}, {system}" if system else found
+
+
+def when(seconds: float | None) -> Markup:
+    """Return a moment that may not have come yet: then an empty text."""
+    return Markup("") if seconds is None else moment(seconds)
+
+
+def day(seconds: float) -> str:
+    """Show the day of a time, in UTC as quotas count it."""
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def size(size_bytes: float) -> str:
+    """Show a size with three digits: 1.43 GiB."""
+    step = 0
+    while size_bytes >= 1000 and step < len(UNITS) - 1:
+        size_bytes, step = size_bytes / 1024, step + 1
+    return f"{size_bytes:.0f} {UNITS[0]}" if step == 0 else f"{size_bytes:.3g} {UNITS[step]}"
+
+
+def amount(number: float) -> str:
+    """Show a whole number with its thousands apart."""
+    return f"{number:,.0f}"
