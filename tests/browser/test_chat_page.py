@@ -1,10 +1,8 @@
-"""The chat page in a real browser: what a person sees and does, and what an answer must never do to them."""
+"""The chat page in a real browser: what a person sees and does."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 
 import pytest
 from browser_flow import (
@@ -12,70 +10,13 @@ from browser_flow import (
     QUESTION,
     Watch,
     chat,
-    chromium,
-    find_chromium,
     last_answer,
     log_in,
     send,
     watched_page,
 )
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from web_process import PASSWORD, WebProcess, web_process
-
-pytestmark = pytest.mark.skipif(
-    find_chromium() is None and not os.environ.get("CI"),
-    reason="needs Chromium: apt-get install chromium fonts-noto-cjk",
-)
-
-ATTACKS = [
-    "<img src=x onerror=alert(1)>",
-    "<script>alert(2)</script>",
-    "<svg/onload=alert(3)>",
-    "[click](javascript:alert(4))",
-    "[click](JaVaScRiPt&colon;alert(5))",
-    "[click](data:text/html,<script>alert(6)</script>)",
-    "<javascript:alert(7)>",
-    "![picture](http://example.invalid/leak.png)",
-    "![x](x){onerror=alert(8)}",
-    '[x](https://example.invalid/"onmouseover="alert(9))',
-    "<iframe srcdoc='<script>parent.alert(10)</script>'></iframe>",
-    "<style>@import 'http://example.invalid/x.css';</style>",
-    '<form action="http://example.invalid"><button>Sign in again</button></form>',
-    "```<img src=x onerror=alert(11)>\n<script>alert(12)</script>\n```",
-    "<math><mtext><table><mglyph><style><img src=x onerror=alert(13)>",
-    "| a |\n|:-:|\n| <img src=x onerror=alert(14)> |",
-]
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
-    with web_process(tmp_path_factory.mktemp("web")) as running:
-        for name in ("alice", "bob", "carol", "dora"):
-            running.add_user(name)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    opened = browser.new_context(locale="en-GB")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def alice(context: BrowserContext, web: WebProcess) -> Iterator[tuple[Page, Watch]]:
-    """A page that alice has logged in to; afterwards, it must have kept to the rules."""
-    page, watch = watched_page(context)
-    log_in(page, web.url, "alice", PASSWORD)
-    yield page, watch
-    assert watch.problems == []
-    assert watch.foreign(web.url) == []
+from web_process import PASSWORD, WebProcess
 
 
 def test_a_person_logs_in_asks_and_reads_the_answer(web: WebProcess) -> None:
@@ -108,23 +49,6 @@ def test_who_waits_sees_the_place_and_who_asks_sees_the_figures(alice: tuple[Pag
     expect(figures.locator("p")).to_have_text(
         "12.3 tokens a second · 20 tokens written · 64 of 100 tokens read were still known"
     )
-
-
-def test_nothing_in_an_answer_runs_or_is_fetched(alice: tuple[Page, Watch]) -> None:
-    page, watch = alice
-    page.evaluate("() => { window.alert = (text) => console.error('ran: ' + text); }")
-    send(page, "echo " + "\n\n".join(ATTACKS))
-    text = last_answer(page)
-    assert "<img src=x onerror=alert(1)>" in text  # shown as what it is
-    answer = page.locator(ANSWER).last.locator(".answer-body")
-    assert answer.locator("img, script, svg:not(.icon), iframe, style, form, input, math, object").count() == 0
-    for link in answer.locator("a").all():
-        target = link.get_attribute("href")  # none at all where the sanitiser took it away
-        assert target is None or re.match(r"https?://example\.invalid(/|$)", target)
-        assert link.get_attribute("rel") == "noopener noreferrer"
-    attributes = "element => [...element.querySelectorAll('*')].flatMap(one => one.getAttributeNames())"
-    assert {name for name in answer.evaluate(attributes) if name.startswith("on") or name == "style"} == set()
-    assert watch.problems == []
 
 
 def test_a_question_and_a_title_are_shown_as_text(alice: tuple[Page, Watch]) -> None:

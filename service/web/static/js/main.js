@@ -5,8 +5,8 @@ import * as api from "./api.js";
 import { AnswerView } from "./answer.js";
 import { versionsOf } from "./branches.js";
 import { Composer } from "./composer.js";
+import { conversationMenu } from "./conversation_menu.js";
 import { copyText } from "./copy.js";
-import { askTitle, confirmDelete } from "./dialog.js";
 import { byId } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { EngineStatus } from "./engine_status.js";
@@ -43,6 +43,11 @@ class ChatPage {
       onNew: () => this.go(null),
       onSearch: () => this.refreshList(),
       menuOf: (conversation) => this.menuOf(conversation),
+    });
+    this.menuOf = conversationMenu({
+      onRenamed: (id, title) => { if (id === this.currentId) this.setTitle(title); this.refreshList(); },
+      onDeleted: (id) => this.onDeleted(id),
+      attempt: (action) => this.attempt(action),
     });
     this.engine = new EngineStatus((isReady) => this.notice(isReady ? "" : t("model_away_note")));
     this.listen();
@@ -282,23 +287,7 @@ class ChatPage {
     if (button) button.focus();
   }
 
-  menuOf({ id, title }) {
-    return [
-      { label: t("rename"), onPick: () => askTitle(title, (text) => this.rename(id, text)) },
-      { label: t("export_markdown"), href: api.exportAddress(id, "markdown") },
-      { label: t("export_json"), href: api.exportAddress(id, "json") },
-      { label: t("delete"), isDanger: true, onPick: () => confirmDelete(title, () => this.remove(id)) },
-    ];
-  }
-
-  async rename(id, title) {
-    await this.attempt(() => api.changeConversation(id, { title }));
-    if (id === this.currentId) this.setTitle(title);
-    this.refreshList();
-  }
-
-  async remove(id) {
-    await this.attempt(() => api.deleteConversation(id));
+  onDeleted(id) {
     this.drafts.put(id, "");
     if (id === this.currentId) this.go(null);
     this.refreshList();
