@@ -15,12 +15,17 @@ from browser_flow import (
     send,
     watched_page,
 )
+from browser_tour import Questions, tour
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from web_process import PASSWORD, WebProcess
 
 
 def test_a_person_logs_in_asks_and_reads_the_answer(web: WebProcess) -> None:
     assert chat(web.url, "carol", PASSWORD, "What is it?") == "The answer to What is it? is 42."
+
+
+def test_a_person_does_all_that_the_page_is_for(web: WebProcess) -> None:
+    tour(web.url, "bob", PASSWORD, Questions("slow 30", "slow 300", "echo done"))
 
 
 def test_the_answer_grows_while_it_is_written_and_ends_as_rendered_markdown(alice: tuple[Page, Watch]) -> None:
