@@ -37,7 +37,7 @@ def now(config: Config, engine: EngineClient, metrics: Metrics) -> dict[str, Any
     health = engine.health()
     values = metrics.values()
     return {
-        "at": time.time(),
+        "time": time.time(),
         "engine": {**_told(engine, health), "is_local": engine.is_local},
         "web": {name: values.get(f"ferry_web_{name}", 0) for name in ("streams", "workers", "memory_bytes")},
         "limits": {

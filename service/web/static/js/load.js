@@ -38,7 +38,7 @@ let before = null;
 let timer = 0;
 
 function rate(now, then, name) {
-  const seconds = then ? now.at - then.at : 0;
+  const seconds = then ? now.time - then.time : 0;
   const grown = now.engine[name] - (then ? then.engine[name] : NaN);
   return seconds > 0 && grown >= 0 ? grown / seconds : undefined;
 }
