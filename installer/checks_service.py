@@ -39,6 +39,15 @@ def settings_private(facts: Facts, subject: Subject) -> Answer:
     return mode & 0o007 == 0, f"{mode:04o}", "not for everybody", hint
 
 
+@advice
+def encryption(facts: Facts, subject: Subject) -> Answer:
+    found = facts.service
+    if found is None or found.url is None:
+        return None
+    hint = f"TLS, or nginx in front: see docs/accounts.md; the settings are in {subject.places.config}"
+    return not found.warning, found.warning or "as it should be", "no password in clear, and a valid certificate", hint
+
+
 @must
 def service(facts: Facts, subject: Subject) -> Answer:
     found = facts.service
@@ -70,4 +79,4 @@ def ready(facts: Facts, _subject: Subject) -> Answer:
     )
 
 
-SERVICE: tuple[Question, ...] = (release, settings, settings_private, service, running, ready)
+SERVICE: tuple[Question, ...] = (release, settings, settings_private, encryption, service, running, ready)

@@ -84,7 +84,8 @@ def find(prefix: Path) -> tuple[Places, State | None]:
 def look(places: Places, current: State | None, name: str) -> Service:
     """Ask the service, as far as it can be asked."""
     problem = _release_problem(places, current, name)
-    url, settings_problem = (None, "") if problem else _address(places)
+    told, settings_problem = ({}, "") if problem else _settings(places)
+    url = told.get("url")
     running = host_of(places).state()
     return Service(
         release=name,
@@ -93,7 +94,8 @@ def look(places: Places, current: State | None, name: str) -> Service:
         url=url,
         settings_problem=settings_problem,
         settings_mode=places.config.stat().st_mode & 0o777 if places.config.is_file() else None,
-        is_ready=running == "running" and url is not None and health.is_ready(url),
+        is_ready=running == "running" and url is not None and health.is_ready(url, told.get("certificate", "")),
+        warning=told.get("warning", ""),
     )
 
 
@@ -113,12 +115,13 @@ def _release_problem(places: Places, current: State | None, name: str) -> str:
     )
 
 
-def _address(places: Places) -> tuple[str | None, str]:
-    """Return where the service answers, or why that cannot be told."""
+def _settings(places: Places) -> tuple[dict[str, str], str]:
+    """Return what the release makes of its settings, or why that cannot be told."""
     try:
-        return str(admin.ask(places, "config")["url"]), ""
-    except (FerryError, OSError, KeyError) as error:
-        return None, str(getattr(error, "message", error))
+        found = {name: str(value) for name, value in admin.ask(places, "config").items()}
+    except (FerryError, OSError) as error:
+        return {}, str(getattr(error, "message", error))
+    return (found, "") if "url" in found else ({}, "the release does not say its address")
 
 
 def _manifest(places: Places, current: State | None) -> tuple[str, Manifest | None]:

@@ -189,6 +189,7 @@ class Service:
     settings_problem: str
     settings_mode: int | None
     is_ready: bool
+    warning: str = ""  # what the release says of its own settings
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Does the installed release answer? An address comes in; this waits until /readyz says yes, or says why not."""
 
 import http.client
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +14,7 @@ PAUSE_S = 0.1
 # A slow disk reads weights at 20 MB/s; importing torch and a first token take their time on top.
 BASE_S, BYTES_PER_S = 180, 20_000_000
 # No proxy: what is asked is on this machine.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_NO_PROXY = urllib.request.ProxyHandler({})
 
 
 def deadline_s(model_bytes: int) -> float:
@@ -21,10 +22,13 @@ def deadline_s(model_bytes: int) -> float:
     return BASE_S + model_bytes / BYTES_PER_S
 
 
-def get(url: str, timeout_s: float = 5) -> tuple[int, str]:
-    """Ask and return status and body; status 0 and the reason when nothing answers."""
+def get(url: str, timeout_s: float = 5, certificate: str = "") -> tuple[int, str]:
+    """Ask and return status and body; status 0 and the reason when nothing answers.
+
+    Over TLS an answer counts only from who has the certificate in this file, or one that it signed.
+    """
     try:
-        with _opener.open(url, timeout=timeout_s) as answer:
+        with _opener(certificate).open(url, timeout=timeout_s) as answer:
             return answer.status, answer.read(4096).decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, error.read(4096).decode(errors="replace")
@@ -32,12 +36,30 @@ def get(url: str, timeout_s: float = 5) -> tuple[int, str]:
         return 0, str(getattr(error, "reason", error))
 
 
-def is_ready(url: str) -> bool:
+def _opener(certificate: str) -> urllib.request.OpenerDirector:
+    if not certificate:
+        return urllib.request.build_opener(_NO_PROXY)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Asked is 127.0.0.1, which the certificate need not name: it is known by itself.
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(certificate)
+    return urllib.request.build_opener(_NO_PROXY, urllib.request.HTTPSHandler(context=context))
+
+
+def is_ready(url: str, certificate: str = "") -> bool:
     """Say whether the service can answer now."""
-    return get(f"{url}/readyz")[0] == 200
+    return get(f"{url}/readyz", certificate=certificate)[0] == 200
 
 
-def wait(url: str, timeout_s: float, has_failed: Callable[[], bool], progress: Progress, path: str = "/readyz") -> None:
+def wait(
+    url: str,
+    timeout_s: float,
+    has_failed: Callable[[], bool],
+    progress: Progress,
+    path: str = "/readyz",
+    certificate: str = "",
+) -> None:
     """Wait until the service answers 200 at `path`.
 
     Raises:
@@ -47,7 +69,7 @@ def wait(url: str, timeout_s: float, has_failed: Callable[[], bool], progress: P
     progress.step(f"waiting until {what} at {url} (at most {timeout_s:.0f} s)")
     end = time.monotonic() + timeout_s
     while True:
-        status, body = get(url + path)
+        status, body = get(url + path, certificate=certificate)
         if status == 200:
             return
         if has_failed():

@@ -64,11 +64,12 @@ class Processes:
         if self.state() == "running":
             return
         self.stop()
-        url = str(admin.ask(self.places, "config")["url"])
+        settings = admin.ask(self.places, "config")
+        url, certificate = str(settings["url"]), str(settings.get("certificate", ""))
         try:
             self._start_engine(progress)
             self._spawn("web", [])
-            health.wait(url, START_TIMEOUT_S, lambda: self.state() == "failed", progress, "/healthz")
+            health.wait(url, START_TIMEOUT_S, lambda: self.state() == "failed", progress, "/healthz", certificate)
         except HealthError as error:
             self.stop()
             raise HealthError(error.message, f"see the files in {self.places.log}") from error

@@ -25,10 +25,10 @@ class Status:
 def status(places: Places, installed: State) -> Status:
     """Ask systemd or the processes, and then the service itself."""
     running = host_of(places).state()
-    url, problem = _address(places)
+    url, certificate, problem = _address(places)
     if transaction.is_pending(places):
         problem = "a change is under way, or was interrupted; to take it back: ferry recover"
-    ready = running == "running" and url is not None and health.is_ready(url)
+    ready = running == "running" and url is not None and health.is_ready(url, certificate)
     return Status(installed.release, installed.version, running, url, ready, problem)
 
 
@@ -37,11 +37,12 @@ def url_of(places: Places) -> str | None:
     return _address(places)[0]
 
 
-def _address(places: Places) -> tuple[str | None, str | None]:
-    """Return the address, or why it cannot be told."""
+def _address(places: Places) -> tuple[str | None, str, str | None]:
+    """Return the address and the file of the certificate, or why they cannot be told."""
     if not places.is_user and os.geteuid() != 0:
-        return None, "only root may read the settings"
+        return None, "", "only root may read the settings"
     try:
-        return str(admin.ask(places, "config")["url"]), None
+        settings = admin.ask(places, "config")
     except FerryError as error:
-        return None, error.message
+        return None, "", error.message
+    return str(settings["url"]), str(settings.get("certificate", "")), None

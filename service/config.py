@@ -1,7 +1,7 @@
 """The operator's settings: the text of ferry.toml comes in, a frozen `Config` goes out.
 
 Strict on purpose: a misspelt key would otherwise be a setting that silently does nothing. Every problem of the file is
-reported at once. A key that belongs to a later release is known here, but only its inert default is accepted.
+reported at once.
 What the settings mean is left to the modules that use them.
 """
 
@@ -119,12 +119,6 @@ def _one_of(default: str, *others: str) -> Any:
     return _setting(default, Rule(str, " or ".join(map(toml, values)), lambda value: value in values))
 
 
-def _fixed(default: object) -> Any:
-    """A key whose feature this release does not have: only its inert default is accepted."""
-    refusal = "not available in this release"
-    return _setting(default, Rule(type(default), toml(default), lambda value: value == default, refusal))
-
-
 _LISTEN = Rule(str, 'an address and a port, such as "0.0.0.0:8080" or "[::1]:8080"', _is_address)
 _URL = Rule(str, 'an http:// or https:// address, or ""', _is_url_or_empty)
 _DATABASE = Rule(
@@ -142,8 +136,8 @@ _HEADER = Rule(str, 'the name of a header, such as "X-Remote-User", or ""', _is_
 @dataclass(frozen=True)
 class Web:
     listen: str = _setting("0.0.0.0:8080", _LISTEN)
-    tls_certificate: str = _fixed("")
-    tls_key: str = _fixed("")
+    tls_certificate: str = _setting("", _FILE)
+    tls_key: str = _setting("", _FILE)
     auth: str = _one_of("accounts", "proxy", "none")
     trusted_proxies: tuple[str, ...] = _setting((), _NETWORKS)
     proxy_header: str = _setting("", _HEADER)
@@ -271,6 +265,8 @@ def _web_problems(table: object) -> Iterator[str]:
     web = table if isinstance(table, dict) else {}
     if web.get("auth") == "proxy" and not (web.get("proxy_header") and web.get("trusted_proxies")):
         yield '[web] auth = "proxy": needs proxy_header, and trusted_proxies: whose word is taken for who somebody is'
+    if bool(web.get("tls_certificate")) != bool(web.get("tls_key")):
+        yield "[web] tls_certificate and tls_key: one does not work without the other"
 
 
 def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:

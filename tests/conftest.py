@@ -18,6 +18,7 @@ NEEDS = {
     "browser": ("chromium",),
     "nginx": ("nginx", "openssl"),
     "postgresql": ("initdb", "postgres"),
+    "openssl": ("openssl", "faketime"),
     "npm": ("node", "npm"),
 }
 # Where a plain user's PATH does not lead.
@@ -33,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: drives a real Chromium")
     config.addinivalue_line("markers", "nginx: runs a real nginx")
     config.addinivalue_line("markers", "postgresql: runs a real PostgreSQL")
+    config.addinivalue_line("markers", "openssl: makes certificates, some of another day")
     config.addinivalue_line("markers", "npm: runs JavaScript clients from npm")
     for number in (signal.SIGINT, signal.SIGHUP):
         # Who runs in the background, or under nohup, ignores them, and every program under test would inherit that.

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ class WebProcess:
     engine: FakeEngine
     process: subprocess.Popen[bytes]
     output: Path
+    trust: ssl.SSLContext | bool = True
 
     @property
     def data(self) -> Path:
@@ -53,7 +55,7 @@ class WebProcess:
     def restart(self) -> None:
         stop(self.process)
         self.process = start(self.environment, self.output)
-        wait_for(f"{self.url}/healthz", self.process)
+        wait_for(f"{self.url}/healthz", self.process, verify=self.trust)
 
     def admin(self, *arguments: str, stdin: str = "", check: bool = True) -> dict[str, Any]:
         """Run an admin command and return its JSON."""
@@ -68,7 +70,7 @@ class WebProcess:
         return self.admin("key", "add", name)["key"]
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=self.trust)
 
     def login(self, name: str, password: str = PASSWORD) -> httpx.Client:
         """Return a client that is logged in and sends the CSRF token."""
@@ -133,8 +135,12 @@ def web_process(
     environment: dict[str, str] | None = None,
     socket: Path | None = None,
     database: str = "",
+    certificate: Path | None = None,
 ) -> Iterator[WebProcess]:
-    """Run the web tier until the block ends, before the real engine behind `socket` or a fake one."""
+    """Run the web tier until the block ends, before the real engine behind `socket` or a fake one.
+
+    `certificate`: that of the settings, which the clients are to trust.
+    """
     port = free_port()
     names = {**make_environment(folder, settings, port, database), **(environment or {})}
     if socket:
@@ -144,9 +150,12 @@ def web_process(
     if not socket:
         fake.start()
     try:
-        web = WebProcess(f"http://127.0.0.1:{port}", names, fake, start(names, log), log)
+        trust = trust_in(certificate) if certificate else True
+        web = WebProcess(
+            f"{'https' if certificate else 'http'}://127.0.0.1:{port}", names, fake, start(names, log), log, trust
+        )
         try:
-            wait_for(f"{web.url}/healthz", web.process)
+            wait_for(f"{web.url}/healthz", web.process, verify=trust)
             yield web
         finally:
             stop(web.process)
@@ -155,18 +164,27 @@ def web_process(
         fake.stop()
 
 
+def trust_in(certificate: Path) -> ssl.SSLContext:
+    """Return a context that trusts this certificate, whatever names it is for."""
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    return context
+
+
 def start(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as file:
         command = [sys.executable, "-m", "service.web"]
         return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=file, stderr=file)
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], timeout_s: float = 30) -> None:
+def wait_for(
+    url: str, process: subprocess.Popen[bytes], timeout_s: float = 30, verify: ssl.SSLContext | bool = True
+) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the web ended with {process.returncode}"
         try:
-            httpx.get(url, trust_env=False)
+            httpx.get(url, trust_env=False, verify=verify)
             return
         except httpx.HTTPError:
             time.sleep(0.1)

@@ -11,7 +11,7 @@ import sys
 from service import config as configuration
 from service.config import ConfigError
 from service.paths import Paths, PathsError
-from service.web import HIDDEN_NOTIFY_SOCKET, audit_life, revisions
+from service.web import HIDDEN_NOTIFY_SOCKET, audit_life, revisions, tls
 from service.web.database import Database
 from service.web.database_errors import AWAY
 from service.web.engine_address import Address
@@ -27,6 +27,8 @@ def main() -> None:
         paths = Paths.from_environment()
         config = configuration.load(paths.config)
         Address.of(config.engine)
+        if words := tls.warning(config.web):
+            sys.stderr.write(f"warning: {words}\n")
         store = Database.of(config.data, paths.data)
     except (PathsError, ConfigError) as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")

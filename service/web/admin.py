@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn
 
 import click
@@ -20,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from service.config import ConfigError
 from service.paths import PathsError
-from service.web import keys, privacy, selftest
+from service.web import keys, privacy, selftest, tls
 from service.web.admin_audit import audit
 from service.web.admin_database import copy, migrate, revision
 from service.web.admin_keys import key
@@ -44,8 +45,15 @@ for command in (user, key, audit, migrate, revision, copy):
 def show_config(as_json: bool) -> None:
     """Show where the service listens and which engine it asks."""
     config = Place().config
-    value = {"url": selftest.url_of(config.web), "listen": config.web.listen, "engine_url": config.engine.url}
-    show(as_json, value, "\n".join(f"{name}: {text or '(this server)'}" for name, text in value.items()))
+    value = {
+        "url": selftest.url_of(config.web),
+        "listen": config.web.listen,
+        "engine_url": config.engine.url,
+        "certificate": config.web.tls_certificate,
+        "warning": tls.warning(config.web),
+    }
+    missing = {"engine_url": "(this server)"}
+    show(as_json, value, "\n".join(f"{name}: {text or missing.get(name, '-')}" for name, text in value.items()))
 
 
 @cli.command("selftest")
@@ -61,8 +69,8 @@ def run_selftest(prompt: str, is_privacy: bool, minutes: float, as_json: bool) -
     if is_privacy:
         _test_privacy(place, minutes, as_json)
     with _keys(place, 1) as (secret,):
-        url = selftest.url_of(place.config.web)
-        result = selftest.ask(url, secret, prompt, lambda piece: None if as_json else click.echo(piece, nl=False))
+        on_piece = partial(click.echo, nl=False)
+        result = selftest.ask(place.config.web, secret, prompt, (lambda _: None) if as_json else on_piece)
     value = {"ok": result.is_ok, "answer": result.answer, "chunks": result.chunks, "seconds": result.seconds}
     show(as_json, value, f"\n({result.chunks} chunks in {result.seconds} s)")
     sys.exit(0 if result.is_ok else 1)
@@ -77,7 +85,7 @@ def _test_privacy(place: Place, minutes: float, as_json: bool) -> NoReturn:
         return time.monotonic() - started < 60 * minutes
 
     with _keys(place, privacy.USERS) as secrets_of_users:
-        service = privacy.Service(selftest.url_of(place.config.web), secrets_of_users)
+        service = privacy.Service(place.config.web, secrets_of_users)
         report = privacy.examine(service, go_on)
     # Another server's answers may depend on who else is being served: only its leaks are counted.
     is_ok = report.is_ok or bool(place.config.engine.url and report.answers and not report.leaked)

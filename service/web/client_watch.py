@@ -14,6 +14,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gevent import monkey
+
+# gevent's own poll knows no POLLRDHUP, and this one is never told to wait.
+_poll = monkey.get_original("select", "poll")
+LOOK_EVERY_S = 0.25
+
 
 def watch_client(environ: Mapping[str, Any], on_gone: Callable[[], None]) -> Callable[[], None]:
     """Call `on_gone` at most once when the client closes. Returns the function that ends the watch and waits for it."""
@@ -37,15 +43,19 @@ def watch_client(environ: Mapping[str, Any], on_gone: Callable[[], None]) -> Cal
 def _watch(client: socket.socket, wake_fd: int, on_gone: Callable[[], None]) -> None:
     ends: list[socket.socket | int] = [client, wake_fd]
     readable, _, _ = select.select(ends, [], [])
-    if wake_fd not in readable and _has_ended(client):
-        on_gone()
+    while wake_fd not in readable:
+        if _has_ended(client):
+            on_gone()
+            return
+        # There is something to read, and it is not the end: a next request sent early, or TLS saying goodbye.
+        readable, _, _ = select.select([wake_fd], [], [], LOOK_EVERY_S)
 
 
 def _has_ended(client: socket.socket) -> bool:
-    """Tell the end of the connection from a next request sent early; of the latter nothing is consumed."""
+    """Say whether the other end has closed; nothing is read, neither of the connection nor of the TLS within it."""
+    poll = _poll()
     try:
-        return client.recv(1, socket.MSG_PEEK) == b""
-    except ValueError:  # a TLS socket cannot peek
-        return False
-    except OSError:  # reset: what the client had sent stays unread, or the other way round
+        poll.register(client.fileno(), select.POLLRDHUP)
+    except (OSError, ValueError):  # closed here meanwhile
         return True
+    return bool(poll.poll(0))

@@ -18,8 +18,10 @@ from typing import Any, Protocol
 
 import httpx
 
+from service.config import Web
+from service.web import selftest
 from service.web.errors import AdminError
-from service.web.selftest import HINT, TIMEOUT_S, message_of
+from service.web.selftest import HINT, message_of
 
 CONVERSATIONS = 24
 USERS = 4
@@ -123,29 +125,30 @@ def _judge(
 
 
 class Service:
-    """Asks the web tier at `url`, each user with a key of its own."""
+    """Asks this machine's web tier, each user with a key of its own."""
 
-    def __init__(self, url: str, keys: Sequence[str]) -> None:
-        self._url = url
+    def __init__(self, web: Web, keys: Sequence[str]) -> None:
+        self._web = web
         self._keys = keys
 
     def __call__(self, user: int, _conversation: int, body: Mapping[str, Any], leave: bool, /) -> str:
         """Ask, and again while the queue is full. Raises: AdminError when the service is away or refuses."""
         deadline = time.monotonic() + BUSY_S
         try:
-            # No proxy from the environment: the questions must not leave this machine.
-            with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client:
+            with selftest.client(self._web) as client:
                 while (text := self._try(client, user, body, leave)) is None:
                     if time.monotonic() > deadline:
                         raise AdminError("the queue stays full", "try again when fewer people ask")
                     time.sleep(1)
                 return text
         except httpx.HTTPError as error:
-            raise AdminError(f"{self._url} does not answer: {error or type(error).__name__}", HINT) from error
+            raise AdminError(
+                f"{selftest.url_of(self._web)} does not answer: {error or type(error).__name__}", HINT
+            ) from error
 
     def _try(self, client: httpx.Client, user: int, body: Mapping[str, Any], leave: bool) -> str | None:
         headers = {"Authorization": f"Bearer {self._keys[user]}", "Accept-Encoding": "identity"}
-        address = f"{self._url}/v1/chat/completions"
+        address = "/v1/chat/completions"
         with client.stream("POST", address, json={**body, "stream": leave}, headers=headers) as response:
             if response.status_code == 429:
                 return None

@@ -1,6 +1,6 @@
 """Ask the running service one question, the way a client would: HTTP to the web tier, a key of its own, streamed.
 
-In: the address, a key, a prompt. Out: what came, piece by piece through a callback, and the whole at the end.
+In: the settings, a key, a prompt. Out: what came, piece by piece through a callback, and the whole at the end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from service.config import Web
-from service.web import sse
+from service.web import sse, tls
 from service.web.errors import AdminError
 from service.web.sse import BrokenStream
 
@@ -38,21 +38,30 @@ class Result:
 def url_of(web: Web) -> str:
     """Return the address that this machine itself reaches the service by."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(web.host, web.host)
-    return f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}"
+    scheme = "https" if web.tls_certificate else "http"
+    return f"{scheme}://[{host}]:{web.port}" if ":" in host else f"{scheme}://{host}:{web.port}"
 
 
-def ask(url: str, key: str, prompt: str, on_piece: Callable[[str], None]) -> Result:
+def client(web: Web) -> httpx.Client:
+    """Return a client for this machine's own service: no proxy from the environment, no certificate but ours.
+
+    Raises: ConfigError where that cannot be read.
+    """
+    verify = tls.own_context(web) if web.tls_certificate else True
+    return httpx.Client(base_url=url_of(web), timeout=TIMEOUT_S, trust_env=False, verify=verify)
+
+
+def ask(web: Web, key: str, prompt: str, on_piece: Callable[[str], None]) -> Result:
     """Stream one answer. Raises: AdminError when the service is away, refuses, or breaks off."""
     start = time.monotonic()
     body = {"model": "default", "messages": [{"role": "user", "content": prompt}], "stream": True}
     pieces = []
     try:
-        # No proxy from the environment: the question must not leave this machine.
         with (
-            httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client,
-            client.stream(
+            client(web) as asking,
+            asking.stream(
                 "POST",
-                f"{url}/v1/chat/completions",
+                "/v1/chat/completions",
                 json={**body, "max_tokens": MAX_TOKENS, "temperature": 0},
                 headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"},
             ) as response,
@@ -61,7 +70,7 @@ def ask(url: str, key: str, prompt: str, on_piece: Callable[[str], None]) -> Res
                 pieces.append(piece)
                 on_piece(piece)
     except httpx.HTTPError as error:
-        raise AdminError(f"{url} does not answer: {error or type(error).__name__}", HINT) from error
+        raise AdminError(f"{url_of(web)} does not answer: {error or type(error).__name__}", HINT) from error
     return Result("".join(pieces), len(pieces), round(time.monotonic() - start, 3))
 
 

@@ -7,6 +7,7 @@ has booted, so __main__ hides NOTIFY_SOCKET from it under another name.
 from __future__ import annotations
 
 import os
+import ssl
 from typing import Any
 
 import gevent
@@ -31,6 +32,9 @@ timeout = 30  # a worker that hangs is replaced after this; systemd's watchdog i
 graceful_timeout = 4  # open connections hold a stop up this long, and `systemctl stop` has to be done within 10 s
 umask = 0o077
 errorlog = "-"
+forwarded_allow_ips = ""  # whose word is taken for the scheme: service.web.proxies
+certfile = _config.web.tls_certificate or None
+keyfile = _config.web.tls_key or None
 control_socket_disable = True  # it would live in the home folder, which the service does not have
 proc_name = "ferry-web"
 
@@ -54,11 +58,21 @@ def child_exit(_server: Any, worker: Any) -> None:
     _board.give_back(worker.region, web_metrics.is_momentary)
 
 
+def ssl_context(_settings: Any, _usual: Any) -> Any:
+    """Return the context for TLS; gunicorn asks for it in each worker."""
+    from service.web import tls
+
+    return tls.server_context(_config.web)
+
+
 def post_worker_init(worker: Any) -> None:
     """Tell systemd that a worker has loaded the app and is about to accept."""
     if address := os.environ.pop(HIDDEN_NOTIFY_SOCKET, ""):
         os.environ["NOTIFY_SOCKET"] = address
         notify("READY=1")
+    if certfile:
+        # Whoever breaks off a handshake, or speaks plain HTTP here, is no reason for a traceback in the journal.
+        gevent.get_hub().NOT_ERROR += (ssl.SSLError, ConnectionError)
     worker.log.info("Ferry serves on %s", _config.web.listen)
     gevent.spawn(_attend, worker)
 

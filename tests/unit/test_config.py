@@ -89,15 +89,9 @@ def test_a_bad_value_is_named_with_what_is_allowed(section: str, line: str) -> N
     assert message.startswith(f"ferry.toml: [{section}] {line}: cannot be used; allowed: ")
 
 
-@pytest.mark.parametrize(
-    ("section", "line"),
-    [
-        ("web", 'tls_certificate = "/etc/ferry/cert.pem"'),
-    ],
-)
-def test_a_feature_of_a_later_release_is_refused_instead_of_ignored(section: str, line: str) -> None:
-    message = complaint(f"[{section}]\n{line}\n")
-    assert message.startswith(f"ferry.toml: [{section}] {line}: not available in this release; allowed: ")
+@pytest.mark.parametrize("line", ['tls_certificate = "/etc/ferry/tls.crt"', 'tls_key = "/etc/ferry/tls.key"'])
+def test_a_certificate_and_its_key_go_together(line: str) -> None:
+    assert "one does not work without the other" in complaint(f"[web]\n{line}\n")
 
 
 @pytest.mark.parametrize(
