@@ -6,12 +6,14 @@ refused is refused before the first event. How an answer is made is left to serv
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 
 from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.web import branches, conversations, windows
@@ -28,6 +30,7 @@ from service.web.records import Asker
 from service.web.spool import Busy, Spool
 from service.web.windows import Room
 
+log = logging.getLogger(__name__)
 # A stop is over within this, or the engine's connection hangs and it goes on by itself.
 STOP_S = 2.0
 CLOSING = "Ferry is being stopped"
@@ -144,7 +147,10 @@ class Chat:
     def settle_all(self) -> None:
         """Do so for every conversation, when a process begins."""
         for conversation_id in self._spools.names():
-            self.settle(conversation_id)
+            try:
+                self.settle(conversation_id)
+            except SQLAlchemyError:  # a database that is away for a while: whoever reads the conversation settles it
+                log.exception("what was left of an answer could not be kept yet")
 
     def end_all(self, timeout_s: float) -> None:
         """End the answers that this process makes, those that nobody follows too."""

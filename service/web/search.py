@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from service.web.models import Conversation, Message
 
 MAX_WORDS = 200
 MAX_FOUND = 100
 BEFORE, AFTER = 40, 80
-ESCAPE = "\\"
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,12 @@ class Found:
 
 def search(session: Session, user_id: int, words: str) -> list[Found]:
     """Return the conversations whose title or messages hold these words as they are, the latest first."""
-    words = words[:MAX_WORDS].lower()
+    words = words[:MAX_WORDS]
     own = (Conversation.user_id == user_id, Conversation.title != "")
     first = (
         select(Message.conversation_id, func.min(Message.id).label("id"))
         .join(Conversation, Conversation.id == Message.conversation_id)
-        .where(*own, _holds(Message.content, words))
+        .where(*own, Message.content.icontains(words, autoescape=True))
         .group_by(Message.conversation_id)
         .subquery()
     )
@@ -41,7 +40,7 @@ def search(session: Session, user_id: int, words: str) -> list[Found]:
         select(Conversation, Message.content)
         .outerjoin(first, first.c.conversation_id == Conversation.id)
         .outerjoin(Message, Message.id == first.c.id)
-        .where(*own, _holds(Conversation.title, words) | first.c.id.is_not(None))
+        .where(*own, Conversation.title.icontains(words, autoescape=True) | first.c.id.is_not(None))
         .order_by(Conversation.updated_at.desc())
         .limit(MAX_FOUND)
     )
@@ -51,16 +50,9 @@ def search(session: Session, user_id: int, words: str) -> list[Found]:
 
 def excerpt(text: str, words: str) -> str:
     """Return what stands around the words in the text, on one line; nothing where they are not in it."""
-    at = text.lower().find(words)
+    at = text.lower().find(words.lower())
     if at < 0:
         return ""
     begin, end = max(at - BEFORE, 0), at + len(words) + AFTER
     cut = " ".join(text[begin:end].split())
     return f"{'…' if begin else ''}{cut}{'…' if end < len(text) else ''}"
-
-
-def _holds(column: InstrumentedAttribute[str], words: str) -> ColumnElement[bool]:
-    pattern = words
-    for sign in (ESCAPE, "%", "_"):
-        pattern = pattern.replace(sign, ESCAPE + sign)
-    return func.lower(column).like(f"%{pattern}%", escape=ESCAPE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +18,6 @@ from pathlib import Path
 import httpx
 import pytest
 from web_process import WebProcess, web_process
-
-LAST_TWO = "SELECT state, content FROM messages WHERE role = 'assistant' ORDER BY id DESC LIMIT 2"
 
 
 @dataclass
@@ -222,23 +219,26 @@ def test_what_a_crash_of_all_has_left_is_kept_at_the_next_start_and_readable_by_
     assert (left.stat().st_mode & 0o777, left.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     web.restart()
     wait_until(lambda: not left.exists())
-    with closing(sqlite3.connect(web.data / "ferry.db")) as connection:
-        state, text = connection.execute("SELECT state, content FROM messages ORDER BY id DESC").fetchone()
-    assert state == "partial" and text.startswith("".join(f"piece {number} " for number in range(21)))
+    here.other = 0
+    kept = here.get()["messages"][-1]
+    assert kept["state"] == "partial" and kept["content"].startswith(
+        "".join(f"piece {number} " for number in range(21))
+    )
 
 
 def test_at_a_stop_answers_that_nobody_follows_end_too(web: WebProcess) -> None:
-    for chat in (chats(web)[0], chats(web)[1]):
+    both = (chats(web)[0], chats(web)[1])
+    for chat in both:
         with chat.streamed("POST", "/messages", {"content": "slow 400"}) as asked:
             piece(asked, 2)
     web.process.terminate()
     assert web.process.wait(10) == 0
     assert list((web.data / "answers").iterdir()) == []
-    with closing(sqlite3.connect(web.data / "ferry.db")) as connection:
-        rows = connection.execute(LAST_TWO).fetchall()
-    assert [state for state, _ in rows] == ["failed"] * 2
-    assert all(text.startswith("piece 0 piece 1 piece 2 ") for _, text in rows)
     web.restart()
+    for chat in both:
+        chat.other = 0
+        kept = chat.get()["messages"][-1]
+        assert kept["state"] == "failed" and kept["content"].startswith("piece 0 piece 1 piece 2 ")
 
 
 def test_of_many_questions_at_once_in_one_conversation_one_is_answered(here_and_there: tuple[Chat, Chat]) -> None:
