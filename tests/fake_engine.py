@@ -6,6 +6,7 @@ What it does is chosen by the question's first word:
     die           three pieces, then the socket closes      fail         three pieces, then an error event
     busy          429 with Retry-After                      long         400 context_length_exceeded, unless alone
     prefill       the head of the answer, then nothing      wait N       waits N places of the queue, then one word
+    tale N        N paragraphs in two pieces each, one every 50 ms
     anything      "The answer to … is 42."
 
 It counts the clients that left before their answer had ended.
@@ -266,6 +267,10 @@ def pieces(word: str, rest: str, question: str) -> Iterator[str]:
         yield from re.findall(r"\s*\S+|\s+$", rest)
     elif word == "slow":
         yield from (f"piece {number} " for number in range(int(rest)))
+    elif word == "tale":
+        yield from (
+            f"{name} {number}.{gap}" for number in range(int(rest)) for name, gap in (("Line", " "), ("End", "\n\n"))
+        )
     elif word == "wait":
         yield "here"
     elif word in {"die", "fail"}:

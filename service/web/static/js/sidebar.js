@@ -107,9 +107,17 @@ export class Sidebar {
     return el("li", { class: isCurrent ? "current" : null, "data-id": item.id },
       el("a", { href: "/c/" + encodeURIComponent(item.id), title: item.title,
         "aria-current": isCurrent ? "page" : null, onclick: open }, el("span", { class: "name" }, item.title),
-      item.excerpt ? el("span", { class: "excerpt" }, item.excerpt) : ""),
+      item.excerpt ? el("span", { class: "excerpt" }, ...marked(item.excerpt, this.words)) : ""),
       menuButton(dots, () => this.handlers.menuOf(item)));
   }
+}
+
+// The text with the words that were searched for marked, where they stand in it as they are.
+function marked(text, words) {
+  const at = words ? text.toLowerCase().indexOf(words.toLowerCase()) : -1;
+  if (at < 0) return [text];
+  const end = at + words.length;
+  return [text.slice(0, at), el("mark", {}, text.slice(at, end)), text.slice(end)];
 }
 
 function ageOf(seconds) {
