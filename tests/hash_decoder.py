@@ -94,9 +94,9 @@ def alone(work: Work, index: int = 0) -> str:
 class Client:
     """A request and all that it was told."""
 
-    def __init__(self, work: Work, user: str = "", conversation: str = "") -> None:
+    def __init__(self, work: Work, user: str = "", conversation: str = "", per_user: int = 0) -> None:
         self.events: list[Event] = []
-        self.job = Job(work, user, conversation, self.events.append)
+        self.job = Job(work, user, conversation, self.events.append, per_user)
 
     def text(self, index: int = 0) -> str:
         return "".join(event.text for event in self.events if isinstance(event, Piece) and event.index == index)

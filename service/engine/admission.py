@@ -5,7 +5,7 @@ the queue, like any other, and only its first job may be turned away.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from service.engine.errors import RequestError
@@ -18,10 +18,21 @@ RETRY_S = 0.05
 
 @dataclass(frozen=True)
 class Client:
-    """Whose request it is, and which conversation it continues: both may be "", for nobody's and none."""
+    """Whose request it is, and which conversation it continues: both may be "", for nobody's and none.
+
+    `per_user` is how many requests the user may have at once, 0 for as many as the settings say.
+    """
 
     user: str
     conversation: str
+    per_user: int = 0
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "Client":
+        """Read what the web tells of its caller, in headers of lower case."""
+        limit = headers.get("x-ferry-per-user", "")
+        per_user = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else 0
+        return cls(headers.get("x-ferry-user", ""), headers.get("x-ferry-conversation", ""), per_user)
 
 
 class Inbox:
@@ -81,7 +92,7 @@ class Admission:
                 return
 
     def _submit(self, work: Work) -> Job:
-        job = Job(work, self._client.user, self._client.conversation, self._inbox.put)
+        job = Job(work, self._client.user, self._client.conversation, self._inbox.put, self._client.per_user)
         self._scheduler.submit(job)
         return job
 

@@ -91,7 +91,7 @@ class Api:
             raise unavailable("the model is being loaded", "loading")
         works = [await asyncio.to_thread(self._worker.answerer.prepare, one) for one in parsed]
         tool_use = first.tool_use if isinstance(first, ChatRequest) else None
-        client = Client(request.headers.get("x-ferry-user", ""), request.headers.get("x-ferry-conversation", ""))
+        client = Client.of(request.headers)
         admission = Admission(self._scheduler, works, client, self._config.queue.timeout_s)
         reply = Reply(
             self._name,

@@ -110,12 +110,16 @@ class Work:
 class Job:
     """One request on its way: `emit` is called with its events, mostly from the decoder's thread.
 
-    `user` and `conversation` are whose it is, "" where the request does not say.
+    `user` and `conversation` are whose it is, "" where the request does not say; `per_user` is how many such requests
+    that user may have at once, 0 for as many as the settings say.
     """
 
-    def __init__(self, work: Work, user: str, conversation: str, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self, work: Work, user: str, conversation: str, emit: Callable[[Event], None], per_user: int = 0
+    ) -> None:
         self.work = work
         self.user = user
+        self.per_user = per_user
         self.conversation = conversation
         self.arrived_s = time.monotonic()
         self.withdrawn_s = 0.0

@@ -87,7 +87,7 @@ class Scheduler:
         if len(staying) >= self._limits.total:
             raise self._too_many(f"{len(staying)} requests are waiting or running already", "queue_full")
         # Without a name there is nobody to count for: only the total bounds those.
-        if job.user and own >= self._limits.per_user:
+        if job.user and own >= (job.per_user or self._limits.per_user):
             message = f"{own} requests of this user are waiting or running already"
             raise self._too_many(message, "user_queue_full", job.user)
 

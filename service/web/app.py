@@ -54,6 +54,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = config.web.max_body_kib * 1024
     store = Database.of(config.data, paths.data)
     settings = LiveSettings(config, store, is_local=engine.is_local)
+    engine.per_user = settings.per_user
     usage = Usage(store, lambda: settings.current().quota.tokens_per_day)
     audit, metrics = Audit(paths.log, paths.data, config.audit, to_stderr), Metrics()
     records = Records(audit, metrics, usage)

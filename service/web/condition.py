@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from service.config import Config, Web
 from service.paths import Paths
+from service.web import audit_state
 from service.web.database import Database
 
 LOW_SHARE = 0.05
@@ -48,7 +49,8 @@ def look(paths: Paths, config: Config, database: Database, is_secure: bool) -> C
     """Look at the server. `is_secure` says that the request that asks came encrypted."""
     disks = tuple(disk(folder) for folder in (paths.data, paths.log))
     kind = database.engine.dialect.name
-    warnings = tuple(_warnings(config, disks, is_secure))
+    checked = audit_state.last(paths.data)
+    warnings = tuple(_warnings(config, disks, is_secure, bool(checked and not checked.is_ok)))
     return Condition(disks, kind, _database_bytes(database, paths), _audit_bytes(paths.log), warnings)
 
 
@@ -57,7 +59,7 @@ def disk(folder: Path) -> Disk:
     return Disk(folder, found.free, found.total)
 
 
-def _warnings(config: Config, disks: tuple[Disk, ...], is_secure: bool) -> list[str]:
+def _warnings(config: Config, disks: tuple[Disk, ...], is_secure: bool, is_log_broken: bool) -> list[str]:
     found = []
     if not is_secure and sends_passwords_in_clear(config.web):
         found.append("plain_http")
@@ -65,6 +67,8 @@ def _warnings(config: Config, disks: tuple[Disk, ...], is_secure: bool) -> list[
         found.append("disk")
     if not config.audit.enabled:
         found.append("audit_off")
+    if is_log_broken:
+        found.append("audit_broken")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from service.web import condition, console, load, usage
+from service.web import audit_state, condition, console, load, usage
 from service.web.console import page
 from service.web.services import services
 
@@ -27,6 +27,7 @@ def index() -> str:
         health=known.engine.health(),
         is_local=known.engine.is_local,
         settings=config,
+        checked=audit_state.last(known.paths.data),
         condition=condition.look(known.paths, config, known.database, request.is_secure),
         days=[(day * usage.DAY_S, requests, tokens) for day, requests, tokens in days],
         today=next(((requests, tokens) for day, requests, tokens in days if day == today), (0, 0)),

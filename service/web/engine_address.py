@@ -39,13 +39,18 @@ class Address:
         tls = _trusted(settings.ca_file) if base.startswith("https://") else None
         return cls(base, _root(base), False, _key(settings.api_key_file), tls, settings.forward_user)
 
-    def headers(self, user: str, conversation: str) -> dict[str, str]:
-        """Return what is sent with a question: the key, and who asks where that is the engine's business."""
+    def headers(self, user: str, conversation: str, per_user: int | None = None) -> dict[str, str]:
+        """Return what is sent with a question: the key, and where that is the engine's business who asks.
+
+        `per_user` is how many such questions a user may have at once, where that is not left to the engine.
+        """
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         if self.is_told_callers:
             headers["X-Ferry-User"] = user
             if conversation:
                 headers["X-Ferry-Conversation"] = conversation
+            if per_user:
+                headers["X-Ferry-Per-User"] = str(per_user)
         return headers
 
     def transport(self, socket_path: Path) -> httpx.HTTPTransport:

@@ -14,7 +14,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +130,8 @@ class EngineClient:
         # Those of answers that nobody holds any more leave by themselves.
         self._cancels: WeakSet[Cancel] = WeakSet()
         self._closing = ""
+        # What the administration page says of the engine's queue; None leaves that to the engine.
+        self.per_user: Callable[[], int | None] = lambda: None
         self._model: tuple[str, float] | None = None
         timeout = config.queue.timeout_s + FIRST_BYTE_GRACE_S
         self._client = httpx.Client(
@@ -194,7 +196,7 @@ class EngineClient:
             headers={
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
-                **self._address.headers(user, conversation),
+                **self._address.headers(user, conversation, self.per_user()),
             },
             extensions={"trace": cancel.trace},
         )

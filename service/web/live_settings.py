@@ -100,6 +100,10 @@ class LiveSettings:
         self.current()
         return name in self._names
 
+    def per_user(self) -> int | None:
+        """Return how many questions of one user the engine is to take, None where its own file says so."""
+        return self.current().queue.per_user if self.is_set("queue.per_user") else None
+
     def shown(self, session: Session) -> list[Shown]:
         """Return every setting that can be set on the page, as it stands in the table now."""
         rows = {row.name: row for row in session.scalars(select(Setting))}

@@ -7,6 +7,7 @@ import pytest
 from hash_decoder import Client, HandDriven
 
 from service.config import Queue
+from service.engine import admission
 from service.engine.errors import RequestError
 from service.engine.jobs import Event, Failed, Finished, Piece, Started, Timings, Usage, Waiting, Work
 from service.engine.sampling import Sampling
@@ -75,6 +76,21 @@ def test_beyond_the_total_a_client_is_told_when_to_come_back() -> None:
     assert (error.status, error.code) == (429, "queue_full")
     assert int(error.headers["Retry-After"]) >= 1
     assert error.body["error"]["type"] == "rate_limit_error"
+
+
+def test_a_request_may_bring_the_number_that_its_user_may_have_at_once() -> None:
+    engine = HandDriven(limits=Queue(per_user=2))
+    engine.submit(Client(WORK, "a", per_user=1))
+    with pytest.raises(RequestError, match="1 requests of this user"):
+        engine.submit(Client(WORK, "a", per_user=1))
+    for _ in range(2):
+        engine.submit(Client(WORK, "a", per_user=3))
+    engine.submit(Client(WORK, "b"))
+
+
+@pytest.mark.parametrize(("header", "limit"), [("3", 3), ("", 0), ("-1", 0), ("many", 0), ("9" * 400, 0)])
+def test_what_is_no_number_of_requests_leaves_it_to_the_settings(header: str, limit: int) -> None:
+    assert admission.Client.of({"x-ferry-user": "a", "x-ferry-per-user": header}) == admission.Client("a", "", limit)
 
 
 def test_the_time_to_come_back_follows_the_measured_speed_and_what_is_left() -> None:

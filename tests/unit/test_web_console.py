@@ -14,7 +14,7 @@ from web_app import LoggedIn, WebApp, web_app
 from web_process import PASSWORD, log_in_form
 
 from service.config import Web
-from service.web import accounts, condition
+from service.web import accounts, audit_state, condition
 from service.web.models import ApiKey, Setting, User
 
 PAGES = ("/admin", "/admin/users", "/admin/keys", "/admin/settings", "/admin/release")
@@ -256,14 +256,18 @@ def test_settings_hold_for_the_api_at_once_and_can_be_taken_back(web: WebApp, ro
         50,
         100,
     ]
+    assert "X-Ferry-Per-User" not in web.engine.headers[-1]
+    assert post(root, "/admin/settings/queue.per_user", value="5").status_code == 303
+    assert sent() and web.engine.headers[-1]["X-Ferry-Per-User"] == "5"
     assert sent(max_completion_tokens=500)["max_completion_tokens"] == 100
     page = root.client.get("/admin/settings").text
     assert "Set by root" in page and "max_new_tokens = 512" in page
-    for name in ("engine.system_prompt", "engine.max_new_tokens"):
+    names = ["engine.system_prompt", "engine.max_new_tokens", "queue.per_user"]
+    for name in names:
         assert post(root, f"/admin/settings/{name}", reset="1").status_code == 303
     assert sent()["messages"][0]["content"] == "of the file" and "max_tokens" not in sent()
     changed = audited(web, "setting_changed")
-    assert [line["subject"] for line in changed] == ["engine.system_prompt", "engine.max_new_tokens"]
+    assert [line["subject"] for line in changed] == names
     assert "of the page" not in json.dumps(changed)
 
 
@@ -327,3 +331,12 @@ def test_an_audit_log_that_is_off_is_warned_of(root: LoggedIn, tmp_path: Path) -
         with other.database.begin() as session:
             accounts.add_user(session, "root", PASSWORD, "administrator")
         assert "switched off" in other.login("root").client.get("/admin").text
+
+
+def test_a_log_that_was_found_broken_is_warned_of(web: WebApp, root: LoggedIn) -> None:
+    assert "not to be whole" not in root.client.get("/admin").text
+    state = {"at": "2026-01-01T00:00:00+00:00", "is_ok": False, "lines": 1234, "head": "", "problems": ["a:1: changed"]}
+    (web.paths.data / audit_state.NAME).write_text(json.dumps(state))
+    page = root.client.get("/admin").text
+    assert "not to be whole" in page and "1,234 lines" in page
+    (web.paths.data / audit_state.NAME).unlink()
