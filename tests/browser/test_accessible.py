@@ -16,6 +16,13 @@ PAGES = {
     "/nowhere": 404,
     "/account": 200,
     "/account/password": 200,
+    "/admin": 200,
+    "/admin/users": 200,
+    "/admin/users/1": 200,
+    "/admin/keys": 200,
+    "/admin/keys/1": 200,
+    "/admin/settings": 200,
+    "/admin/release": 200,
 }
 ANSWER = r"""echo # Title
 
@@ -67,6 +74,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, web: WebProcess) -> I
 @pytest.fixture(scope="module", autouse=True)
 def administrator(web: WebProcess) -> None:
     web.admin("user", "add", "root", "--role", "administrator", "--password-stdin", stdin=PASSWORD)
+    web.admin("key", "add", "shown", "--user", "root")
 
 
 def violations(page: Page, axe: str) -> list[str]:
