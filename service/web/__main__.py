@@ -39,8 +39,8 @@ def main() -> None:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
         # A database server that is away comes back: the unit tries again.
         sys.exit(EXIT_FAILED if isinstance(error.__cause__, AWAY) else EXIT_USAGE)
+    audit_life.started(paths, config, store)
     store.close()
-    audit_life.started(paths, config)
     os.execve(
         sys.executable,
         [sys.executable, "-m", "gunicorn", "--config", "python:service.web.serving"],

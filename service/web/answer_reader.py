@@ -31,6 +31,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.outcome = "complete"
+        self.model = ""
         self._is_thinking = False
         self._began_at = 0.0
         self._usage: object = None
@@ -44,6 +45,7 @@ class Reader:
         if event.get("error"):
             error = inner_error(event)
             raise BrokenAnswer(words_of(error) or "the engine failed", str(error.get("code") or ""))
+        self.model = self.model or str(event.get("model") or "")
         self._usage = event.get("usage") or self._usage
         self._timings = event.get("timings") or self._timings
         choice = _choice(event)

@@ -74,6 +74,7 @@ class AnswerRun:
         self._first = 0
         self._prompt_bytes = 0
         self._is_told = False
+        self._asked = 0
         self._state = "partial"
         self._saved_at = time.monotonic()
         self._is_decided = threading.Event()
@@ -116,6 +117,7 @@ class AnswerRun:
 
     def _write(self) -> dict[str, Any]:
         """Have the answer written. Returns the last event. Raises: Refusal."""
+        self._asked = self._tools.records.asked(self._asker, self._turn.conversation_id, self._turn.question)
         try:
             with closing(self._accepted()) as answer:
                 self._tell_start()
@@ -193,4 +195,5 @@ class AnswerRun:
         facts = (self._asker, turn.conversation_id, turn.answer_id, turn.question, text, self._state)
         # Servers tell their count at the end alone. A piece is a token, or a few.
         tokens = self._reader.tokens or self._prompt_bytes // BYTES_PER_TOKEN + len(self._pieces)
-        self._tools.records.ended(Ended(*facts, tokens if self._is_told else 0, self._reader.figures))
+        told = (tokens if self._is_told else 0, self._reader.figures, self._reader.model, self._asked)
+        self._tools.records.ended(Ended(*facts, *told))

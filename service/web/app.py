@@ -14,6 +14,8 @@ from service.paths import Paths
 from service.web import (
     account_pages,
     api,
+    audit_pages,
+    consent,
     console_pages,
     database_errors,
     description,
@@ -39,6 +41,7 @@ from service.web.metrics import Metrics
 from service.web.proxies import Proxies
 from service.web.rates import Rates
 from service.web.records import Records
+from service.web.refusals import unaudited
 from service.web.services import KEY, Services
 from service.web.spool import Spools
 from service.web.usage import Usage
@@ -75,6 +78,8 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
     for blueprint in (
         pages.blueprint,
         account_pages.blueprint,
+        consent.blueprint,
+        audit_pages.blueprint,
         api.blueprint,
         openai_api.blueprint,
         health.blueprint,
@@ -127,8 +132,7 @@ def _refused(refusal: Refusal) -> Response:
 
 def _unaudited(error: AuditUnavailable) -> Response:
     log.error("%s %s refused: %s", request.method, request.path, error)
-    words = "The audit log cannot be written, and nothing is done without it. The administrator has to make room."
-    return _refused(Refusal(503, "audit_unavailable", words, retry_after="30"))
+    return _refused(unaudited())
 
 
 def _http_error(error: HTTPException) -> Response:

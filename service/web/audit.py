@@ -39,6 +39,7 @@ class Audit:
         """`tell` is given the head of the chain now and then, for another place than this disk's."""
         self.content = settings.content if settings.enabled else "none"
         self.is_enabled = settings.enabled
+        self.log_dir, self.data_dir = log_dir, data_dir
         self._log = Log(log_dir, data_dir, settings.rotate_mib << 20, settings.retain_days, tell)
         self._waiting: list[_Entry] = []
         self._lock = threading.Lock()

@@ -14,7 +14,7 @@ from typing import Any
 
 FORMATS = ("csv", "json")
 COLUMNS = (
-    "seq", "at", "event", "user", "address", "name", "conversation", "model", "outcome", "prompt_tokens",
+    "seq", "at", "event", "user", "address", "subject", "conversation", "model", "outcome", "prompt_tokens",
     "cached_tokens", "answer_tokens", "asked", "question", "answer", "question_sha256", "answer_sha256",
 )  # fmt: skip
 MORE = "more"
@@ -48,14 +48,21 @@ def _csv(events: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def _row(event: dict[str, Any]) -> list[str]:
-    more = {name: value for name, value in event.items() if name not in COLUMNS and name != "prev"}
+    # Whom or what it was done to goes by two names.
+    event = {**event, "subject": event.get("subject", event.get("name"))}
+    more = {name: value for name, value in event.items() if name not in (*COLUMNS, "name", "prev")}
     cells = ["" if event.get(name) is None else event[name] for name in COLUMNS]
     return [_cell(cell) for cell in (*cells, more or "")]
 
 
 def _cell(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else compact(value)
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def compact(value: object) -> str:
+    """Return what is no text as JSON."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _taken(text: io.StringIO) -> bytes:

@@ -53,7 +53,7 @@ class Wanted:
         return found if isinstance(found, dict) and self._is_in(found) else None
 
     def _is_in(self, found: dict[str, Any]) -> bool:
-        is_of = not self.user or self.user in (found.get("user"), found.get("name"))
+        is_of = not self.user or self.user in (found.get("user"), found.get("name"), found.get("subject"))
         return is_of and (not self.event or found.get("event") == self.event)
 
 

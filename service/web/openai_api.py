@@ -11,16 +11,19 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from service.web import history, rights, sse
+from service.web import consent, history, rights, sse
 from service.web.client_watch import watch_client
 from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway
 from service.web.errors import Refusal
 from service.web.meter import Meter, asking
+from service.web.recording import Recording
 from service.web.refusals import away, refusal_of
 from service.web.request_body import json_object
 from service.web.services import caller, services
 from service.web.sse import BrokenStream, Ending
 
+# What looks on while an answer is handed through.
+Seen = tuple[Meter, Recording]
 END_MARK = b"data: [DONE]\n\n"
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
 rights.declare(blueprint, rights.API)
@@ -57,25 +60,31 @@ def completions() -> Response:
 
 
 def _forward(path: str, body: dict[str, Any]) -> Response:
+    consent.demand(caller())
     services().usage.check(caller())
     body = _bounded(body)
     # Our own engine tells its count to everybody, in llama-server's way.
     more = None if services().engine.is_local else asking(body)
     meter = Meter(request.content_length or len(json.dumps(body)), is_asked=more is not None)
+    who = {"user": caller().name, "address": request.remote_addr or "", "key": caller().key_id}
+    recording = Recording(services().audit, path, body, **who)
     cancel = Cancel()
     stop_watch = watch_client(request.environ, cancel.set)
     try:
         answer = services().engine.post(path, more or body, caller().quota_id, cancel)
-        return _passed_on(answer, body.get("stream") is True, meter, stop_watch)
+        return _passed_on(answer, body.get("stream") is True, (meter, recording), stop_watch)
     except Cancelled:
         stop_watch()
         services().usage.charge(caller(), meter.tokens)
+        recording.end("stopped", meter.prompt_tokens)
         return Response(status=499)
     except EngineAway as error:
         stop_watch()
+        recording.end("refused")
         raise away(error) from error
     except BaseException:
         stop_watch()
+        recording.end("refused")
         raise
 
 
@@ -93,14 +102,15 @@ def _is_beyond(wish: object, most: int) -> bool:
     return isinstance(wish, int) and not isinstance(wish, bool) and wish > most
 
 
-def _passed_on(answer: Answer, is_stream: bool, meter: Meter, stop_watch: Callable[[], None]) -> Response:
+def _passed_on(answer: Answer, is_stream: bool, seen: Seen, stop_watch: Callable[[], None]) -> Response:
     """Hand the engine's answer on. One without a stream is read first, so that a loss still has a status code."""
     if answer.status != 200:
         raise refusal_of(answer)
-    known, who, address = services(), caller(), request.remote_addr or ""
+    known, who = services(), caller()
+    meter, recording = seen
     state = {"outcome": "stopped"}
     is_stream = is_stream and answer.is_stream
-    body = _stream(answer, meter, state) if is_stream else [_whole(answer, meter, state)]
+    body = _stream(answer, seen, state) if is_stream else [_whole(answer, seen, state)]
     response = Response(body, mimetype="text/event-stream" if is_stream else "application/json")
     response.headers["X-Accel-Buffering"] = "no"
     known.metrics.add("ferry_web_streams")
@@ -112,16 +122,18 @@ def _passed_on(answer: Answer, is_stream: bool, meter: Meter, stop_watch: Callab
         known.metrics.add("ferry_web_streams", by=-1)
         known.metrics.add("ferry_web_chats_total", f'outcome="{state["outcome"]}"')
         known.usage.charge(who, meter.tokens)
-        known.audit.write("completion", user=who.name, address=address, outcome=state["outcome"])
+        recording.end(state["outcome"], meter.prompt_tokens, meter.answer_tokens)
 
     return response
 
 
-def _whole(answer: Answer, meter: Meter, state: dict[str, str]) -> bytes:
+def _whole(answer: Answer, seen: Seen, state: dict[str, str]) -> bytes:
     """Read an answer that is no stream. Raises: Refusal when it is not even JSON, a proxy's page say."""
     try:
         data = answer.read()
-        meter.read(sse.json_object(data), len(data))
+        body = sse.json_object(data)
+        seen[0].read(body, len(data))
+        seen[1].read(body)
     except BrokenStream as error:
         answer.close()
         raise Refusal(502, "engine_error", f"The model's server gave no answer: {error}.") from error
@@ -132,12 +144,13 @@ def _whole(answer: Answer, meter: Meter, state: dict[str, str]) -> bytes:
     return data
 
 
-def _stream(answer: Answer, meter: Meter, state: dict[str, str]) -> Iterator[bytes]:
+def _stream(answer: Answer, seen: Seen, state: dict[str, str]) -> Iterator[bytes]:
     """Hand the stream on as it comes, comments and errors too; an end without its mark gets what is missing."""
-    ending = Ending()
+    ending, (meter, recording) = Ending(), seen
     try:
         for chunk in answer.chunks():
             ending.feed(chunk)
+            recording.feed(chunk)
             # Before it is handed on: a client may leave as soon as it has read the mark.
             state["outcome"] = _outcome(ending) or state["outcome"]
             if kept := meter.feed(chunk):

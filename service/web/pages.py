@@ -7,7 +7,7 @@ import hmac
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from service.web import accounts, conversations, guard, language, rights, sessions
+from service.web import accounts, consent, conversations, guard, language, rights, sessions
 from service.web import login as logins
 from service.web.errors import Refusal
 from service.web.login import Result
@@ -24,7 +24,7 @@ def switch_language() -> BaseResponse | None:
 
 
 @blueprint.get("/")
-def chat() -> str:
+def chat() -> BaseResponse | str:
     return _chat_page()
 
 
@@ -102,5 +102,7 @@ def _login_page(result: Result = Result(), name: str = "") -> Response:  # noqa:
     )
 
 
-def _chat_page() -> str:
+def _chat_page() -> BaseResponse | str:
+    if consent.is_wanted(caller()):
+        return redirect(url_for("consent.page"))
     return render_template("chat.html", user=caller())

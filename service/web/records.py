@@ -6,10 +6,15 @@ Called by the thread that made the answer, outside of any request.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from service.web.audit import Audit
+from service.web.audit import Audit, AuditUnavailable
 from service.web.metrics import Metrics
+from service.web.recording import shown
+from service.web.refusals import unaudited
 from service.web.usage import Usage
+
+FIGURES = ("prompt_tokens", "cached_tokens", "answer_tokens")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Ended:
     state: str
     tokens: int = 0
     figures: dict[str, float] = field(default_factory=dict)
+    model: str = ""
+    asked: int = 0  # the line of the audit log that has the question
 
 
 class Records:
@@ -48,11 +55,34 @@ class Records:
     def begun(self) -> None:
         self._metrics.add("ferry_web_streams")
 
+    def asked(self, asker: Asker, conversation_id: str, question: str) -> int:
+        """Record a question before the model is asked. Returns: the number of its line. Raises: Refusal 503."""
+        texts = shown(self._audit.content, "question", question)
+        facts = {"user": asker.name, "address": asker.address, "conversation": conversation_id}
+        try:
+            return self._audit.write("question", **facts, **texts)
+        except AuditUnavailable as error:
+            raise unaudited() from error
+
     def ended(self, ended: Ended) -> None:
         """Record an answer. The state "refused" is that of one never begun: the engine did not take the question."""
         self._metrics.add("ferry_web_streams", by=-1)
+        self._record(ended)
         if ended.state == "refused":
             return
         self._metrics.add("ferry_web_chats_total", f'outcome="{ended.state}"')
         self._usage.charge(ended.asker, ended.tokens)
-        self._audit.write_late("chat", user=ended.asker.name, address=ended.asker.address, outcome=ended.state)
+
+    def _record(self, ended: Ended) -> None:
+        if not ended.asked and self._audit.is_enabled:
+            return  # it could not be recorded, and so was not asked
+        figures = {name: ended.figures[name] for name in FIGURES if name in ended.figures}
+        facts: dict[str, Any] = {
+            "conversation": ended.conversation_id,
+            "model": ended.model,
+            "outcome": ended.state,
+            **figures,
+        }
+        texts = shown(self._audit.content, "answer", ended.answer)
+        who = {"user": ended.asker.name, "address": ended.asker.address}
+        self._audit.write_late("chat", **who, **facts, asked=ended.asked, **texts)

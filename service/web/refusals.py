@@ -11,6 +11,11 @@ def away(error: EngineAway) -> Refusal:
     return Refusal(503, "engine_away", f"The model cannot answer now: {error}.", retry_after="5")
 
 
+def unaudited() -> Refusal:
+    words = "The audit log cannot be written, and nothing is done without it. The administrator has to make room."
+    return Refusal(503, "audit_unavailable", words, retry_after="30")
+
+
 def refusal_of(answer: Answer) -> Refusal:
     """PendingTurn the engine's error answer into ours; read it to its end."""
     try:

@@ -238,7 +238,7 @@ def test_the_audit_log_has_a_line_for_each_event_and_no_text(web: WebApp) -> Non
     alice.new_conversation("echo unmistakable")
     alice.client.post("/logout", data={"csrf_token": alice.csrf_token})
     text = (web.paths.log / "audit.jsonl").read_text()
-    assert [json.loads(line)["event"] for line in text.splitlines()] == ["login", "chat", "logout"]
+    assert [json.loads(line)["event"] for line in text.splitlines()] == ["login", "question", "chat", "logout"]
     assert "unmistakable" not in text
     assert (web.paths.log / "audit.jsonl").stat().st_mode & 0o777 == 0o600
 

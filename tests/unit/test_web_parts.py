@@ -184,7 +184,16 @@ def test_every_language_has_every_word_and_every_word_is_used() -> None:
     used = set(re.findall(r'\bt\.(\w+)|\bt\("(\w+)"\)', text))
     assert {one or two for one, two in used} <= dictionaries[0].keys()
     text += "".join(path.read_text() for path in WEB.glob("*.py"))
-    pages = ("refused_", "account_role_", "account_done_", *ADMIN)
+    pages = (
+        "audit_holds_",
+        "audit_is_",
+        "audit_recorded_",
+        "audit_text_",
+        "refused_",
+        "account_role_",
+        "account_done_",
+        *ADMIN,
+    )
     computed = ("state_", "error_", "status_", "login_", "nav_", "theme_", *pages)
     for key in dictionaries[0]:
         assert key.startswith(computed) or re.search(rf'\bt\.{key}\b|"{key}"', text), f"{key} is not used"
