@@ -17,9 +17,14 @@ SETTINGS: dict[str, dict[str, str | None]] = {
     "web": {
         "listen": ADDRESS, "tls_certificate": None, "tls_key": None, "auth": WORD, "trusted_proxies": None,
         "proxy_header": None, "workers": NUMBER, "session_hours": NUMBER, "max_body_kib": NUMBER,
+        "requests_per_minute": NUMBER,
     },
     "data": {"url": None, "password_file": None},
-    "ldap": {},
+    "ldap": {
+        "url": None, "start_tls": YES_NO, "ca_file": None, "user_dn": None, "base": None, "bind_dn": None,
+        "filter": r'"\(uid=\{name\}\)"', "bind_password_file": None, "administrator_group": None, "auditor_group": None,
+        "timeout_s": NUMBER,
+    },
     "engine": {
         "url": None, "api_key_file": None, "ca_file": None, "forward_user": YES_NO,
         "precision": WORD, "threads": NUMBER, "context_tokens": NUMBER, "slots": NUMBER,
@@ -46,7 +51,7 @@ PATH = r"/[\w./+@-]+"
 ERRNO = "|".join(sorted({re.escape(os.strerror(number)) for number in errno.errorcode}, key=len, reverse=True))
 SHAPES = (
     r"Starting gunicorn [\d.]+",
-    r"Listening at: http://[0-9a-f.:\[\]]+ \(\d+\)",
+    r"Listening at: https?://[0-9a-f.:\[\]]+ \(\d+\)",
     r"Using worker: [a-z]+",
     r"(?:Booting worker with pid: |Worker exiting \(pid: )\d+\)?",
     r"Handling signal: [a-z]+",

@@ -5,14 +5,28 @@ reported at once.
 What the settings mean is left to the modules that use them.
 """
 
-import ipaddress
-import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from service.config_rules import (
+    DATABASE,
+    DIRECTORY,
+    FILE,
+    FILTER,
+    HEADER,
+    LISTEN,
+    NETWORKS,
+    SWITCH,
+    TEXT,
+    URL,
+    WITH_NAME,
+    Rule,
+    toml,
+    whole_rule,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,79 +42,6 @@ class ConfigError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What a key accepts: a type, a test, and the words for it in an error message."""
-
-    kind: type
-    allowed: str
-    accepts: Callable[[Any], bool] = lambda _: True
-    refusal: str = "cannot be used"
-    is_secret: bool = False
-    low: int | None = None
-    high: int | None = None
-
-    def holds(self, value: object) -> bool:
-        # bool is an int to Python and not to an operator: `threads = true` is a mistake.
-        return type(value) is self.kind and self.accepts(value)
-
-
-def _is_address(value: str) -> bool:
-    host, colon, port = value.rpartition(":")
-    if not (colon and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        return False
-    if host.startswith("[") and host.endswith("]"):
-        return _is_ip(host[1:-1], 6)
-    return _is_ip(host, 4) or bool(re.fullmatch(r"(?!\d+$)[A-Za-z0-9-]+(\.[A-Za-z0-9-]*[A-Za-z-][A-Za-z0-9-]*)*", host))
-
-
-def _is_url_or_empty(value: str) -> bool:
-    return value == "" or bool(re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value))
-
-
-def _is_database_or_empty(value: str) -> bool:
-    found = re.fullmatch(r"sqlite:////[^\s?#]+|postgresql://([^\s/?#@]+@)?[^\s/?#@]*/[^\s/?#]+(\?[^\s#]*)?", value)
-    return value == "" or bool(found)
-
-
-def _is_absolute_or_empty(value: str) -> bool:
-    return value == "" or (value.startswith("/") and "\0" not in value)
-
-
-def _are_networks(values: tuple[Any, ...]) -> bool:
-    return all(isinstance(value, str) and _is_network(value) for value in values)
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_header_or_empty(value: str) -> bool:
-    # What identifies a request or a client to others cannot also be what names its user.
-    taken = {"authorization", "cookie", "host", "x-forwarded-for", "x-forwarded-proto", "x-csrf-token"}
-    return value == "" or (bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value)) and value.lower() not in taken)
-
-
-def _is_ip(text: str, version: int) -> bool:
-    try:
-        return ipaddress.ip_address(text).version == version
-    except ValueError:
-        return False
-
-
-def toml(value: object) -> str:
-    """Write a value as it stands in the file."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(toml(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
-
-
 def _setting(default: Any, rule: Rule) -> Any:
     return field(default=default, metadata={"rule": rule})
 
@@ -109,38 +50,19 @@ def _whole(default: int, low: int, high: int) -> Any:
     return _setting(default, whole_rule(low, high))
 
 
-def whole_rule(low: int, high: int) -> Rule:
-    words = f"a whole number from {low} to {high}"
-    return Rule(int, words, lambda value: low <= value <= high, low=low, high=high)
-
-
 def _one_of(default: str, *others: str) -> Any:
     values = (default, *others)
     return _setting(default, Rule(str, " or ".join(map(toml, values)), lambda value: value in values))
 
 
-_LISTEN = Rule(str, 'an address and a port, such as "0.0.0.0:8080" or "[::1]:8080"', _is_address)
-_URL = Rule(str, 'an http:// or https:// address, or ""', _is_url_or_empty)
-_DATABASE = Rule(
-    str,
-    'an address such as "postgresql://ferry@db.example.org/ferry" or "sqlite:////srv/ferry.db", or ""',
-    _is_database_or_empty,
-    is_secret=True,  # people write a password into it
-)
-_FILE = Rule(str, 'the absolute path of a file, or ""', _is_absolute_or_empty)
-_SWITCH = Rule(bool, "true or false")
-_NETWORKS = Rule(tuple, 'addresses and networks, such as ["127.0.0.1", "10.1.0.0/16"]', _are_networks)
-_HEADER = Rule(str, 'the name of a header, such as "X-Remote-User", or ""', _is_header_or_empty)
-
-
 @dataclass(frozen=True)
 class Web:
-    listen: str = _setting("0.0.0.0:8080", _LISTEN)
-    tls_certificate: str = _setting("", _FILE)
-    tls_key: str = _setting("", _FILE)
+    listen: str = _setting("0.0.0.0:8080", LISTEN)
+    tls_certificate: str = _setting("", FILE)
+    tls_key: str = _setting("", FILE)
     auth: str = _one_of("accounts", "proxy", "none")
-    trusted_proxies: tuple[str, ...] = _setting((), _NETWORKS)
-    proxy_header: str = _setting("", _HEADER)
+    trusted_proxies: tuple[str, ...] = _setting((), NETWORKS)
+    proxy_header: str = _setting("", HEADER)
     workers: int = _whole(1, 1, 32)
     session_hours: int = _whole(12, 1, 8760)
     max_body_kib: int = _whole(256, 16, 65536)
@@ -157,22 +79,37 @@ class Web:
 
 @dataclass(frozen=True)
 class Data:
-    url: str = _setting("", _DATABASE)
-    password_file: str = _setting("", _FILE)
+    url: str = _setting("", DATABASE)
+    password_file: str = _setting("", FILE)
+
+
+@dataclass(frozen=True)
+class Ldap:
+    url: str = _setting("", DIRECTORY)
+    start_tls: bool = _setting(False, SWITCH)
+    ca_file: str = _setting("", FILE)
+    user_dn: str = _setting("", WITH_NAME)
+    base: str = _setting("", TEXT)
+    filter: str = _setting("(uid={name})", FILTER)
+    bind_dn: str = _setting("", TEXT)
+    bind_password_file: str = _setting("", FILE)
+    administrator_group: str = _setting("", TEXT)
+    auditor_group: str = _setting("", TEXT)
+    timeout_s: int = _whole(5, 1, 60)
 
 
 @dataclass(frozen=True)
 class Engine:
-    url: str = _setting("", _URL)
-    api_key_file: str = _setting("", _FILE)
-    ca_file: str = _setting("", _FILE)
-    forward_user: bool = _setting(False, _SWITCH)
+    url: str = _setting("", URL)
+    api_key_file: str = _setting("", FILE)
+    ca_file: str = _setting("", FILE)
+    forward_user: bool = _setting(False, SWITCH)
     precision: str = _one_of("float32", "int8")
     threads: int = _whole(0, 0, 1024)
     context_tokens: int = _whole(2048, 128, 1_048_576)
     slots: int = _whole(1, 1, 64)
     max_new_tokens: int = _whole(512, 1, 1_048_576)
-    system_prompt: str = _setting("", Rule(str, "a text"))
+    system_prompt: str = _setting("", TEXT)
 
 
 @dataclass(frozen=True)
@@ -194,7 +131,7 @@ class History:
 
 @dataclass(frozen=True)
 class Audit:
-    enabled: bool = _setting(True, _SWITCH)
+    enabled: bool = _setting(True, SWITCH)
     content: str = _one_of("none", "digest", "full")
     retain_days: int = _whole(180, 0, 36_500)
     rotate_mib: int = _whole(64, 1, 4096)
@@ -207,7 +144,7 @@ class Trust:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. `ldap` is a free table until a release has LDAP."""
+    """All settings."""
 
     web: Web = Web()
     data: Data = Data()
@@ -217,7 +154,7 @@ class Config:
     history: History = History()
     audit: Audit = Audit()
     trust: Trust = Trust()
-    ldap: Mapping[str, Any] = field(default_factory=dict)
+    ldap: Ldap = Ldap()
 
 
 def load(path: Path) -> Config:
@@ -255,9 +192,10 @@ def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: stands in no section; sections: {_names(sections)}"
         elif name not in sections:
             yield f"[{name}]: no such section; allowed: {_names(sections)}"
-        elif name != "ldap":
+        else:
             yield from _section_problems(name, table)
     yield from _web_problems(tables.get("web"))
+    yield from _ldap_problems(tables.get("ldap"))
 
 
 def _web_problems(table: object) -> Iterator[str]:
@@ -267,6 +205,17 @@ def _web_problems(table: object) -> Iterator[str]:
         yield '[web] auth = "proxy": needs proxy_header, and trusted_proxies: whose word is taken for who somebody is'
     if bool(web.get("tls_certificate")) != bool(web.get("tls_key")):
         yield "[web] tls_certificate and tls_key: one does not work without the other"
+
+
+def _ldap_problems(table: object) -> Iterator[str]:
+    """Yield what does not go together in [ldap]."""
+    ldap = table if isinstance(table, dict) else {}
+    if ldap.get("url") and not (ldap.get("user_dn") or ldap.get("base")):
+        yield "[ldap] url: needs user_dn, or base: where people are in the directory"
+    if ldap.get("start_tls") and str(ldap.get("url")).startswith("ldaps:"):
+        yield "[ldap] start_tls: is for ldap:// addresses; ldaps:// has TLS from its start"
+    if bool(ldap.get("bind_dn")) != bool(ldap.get("bind_password_file")):
+        yield "[ldap] bind_dn and bind_password_file: one does not work without the other"
 
 
 def _section_problems(section: str, table: Mapping[str, Any]) -> Iterator[str]:
@@ -290,8 +239,6 @@ def _settings(section: str) -> dict[str, Rule]:
 
 
 def _build(section: str, table: Mapping[str, Any]) -> Any:
-    if section == "ldap":
-        return dict(table)
     return _SECTIONS[section](**{key: _frozen(value) for key, value in table.items()})
 
 
@@ -306,6 +253,7 @@ def _names(names: Mapping[str, object]) -> str:
 _SECTIONS: dict[str, Any] = {
     "web": Web,
     "data": Data,
+    "ldap": Ldap,
     "engine": Engine,
     "queue": Queue,
     "quota": Quota,

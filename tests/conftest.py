@@ -18,6 +18,7 @@ NEEDS = {
     "browser": ("chromium",),
     "nginx": ("nginx", "openssl"),
     "postgresql": ("initdb", "postgres"),
+    "slapd": ("slapd", "ldapadd", "openssl"),
     "openssl": ("openssl", "faketime"),
     "npm": ("node", "npm"),
 }
@@ -34,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: drives a real Chromium")
     config.addinivalue_line("markers", "nginx: runs a real nginx")
     config.addinivalue_line("markers", "postgresql: runs a real PostgreSQL")
+    config.addinivalue_line("markers", "slapd: runs a real LDAP directory")
     config.addinivalue_line("markers", "openssl: makes certificates, some of another day")
     config.addinivalue_line("markers", "npm: runs JavaScript clients from npm")
     for number in (signal.SIGINT, signal.SIGHUP):

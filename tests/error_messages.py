@@ -44,7 +44,7 @@ EXIT_CODES = {
 # Where the text stands: an answer over HTTP begins with its status, in the web with a code too.
 TEXT_AT = {"Refusal": 2, "RequestError": 1, "ProcessError": -1, "Problem": 1, "Difference": 1}
 # Functions that yield problems, which an error of this exit status then lists.
-LISTED = {("service/config.py", f"_{name}problems"): 2 for name in ("", "web_", "section_")}
+LISTED = {("service/config.py", f"_{name}problems"): 2 for name in ("", "web_", "ldap_", "section_")}
 # The parameters that hold a message, or the end of one. Others hold the name of a thing.
 FOLLOWED = frozenset({"complaint", "message", "problem", "reasons", "text", "what", "why"})
 MANY = 64

@@ -4,7 +4,7 @@
 set -eu
 
 missing=
-for package in chromium debootstrap faketime fonts-dejavu-core nginx-light openssh-client openssl postgresql strace systemd-container util-linux; do
+for package in chromium debootstrap faketime fonts-dejavu-core ldap-utils nginx-light openssh-client openssl postgresql slapd strace systemd-container util-linux; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 command -v npm >/dev/null || missing="$missing nodejs npm"
@@ -28,7 +28,7 @@ else
         exit 1
     fi
     rm -f "$log"
-    for unit in nginx postgresql; do
+    for unit in nginx postgresql slapd; do
         case $missing in *"$unit"*) systemctl disable --quiet "$unit" 2>/dev/null || : ;; esac
     done
 fi

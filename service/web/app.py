@@ -34,6 +34,7 @@ from service.web.aside import Aside
 from service.web.audit import Audit, AuditUnavailable, to_stderr
 from service.web.chat import Chat
 from service.web.database import Database
+from service.web.directory import Directory
 from service.web.engine_client import EngineClient
 from service.web.errors import Refusal
 from service.web.live_settings import LiveSettings
@@ -72,6 +73,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
         metrics=metrics,
         usage=usage,
         aside=Aside(),
+        directory=Directory.of(config.ldap),
         rates=Rates(config.web.requests_per_minute),
     )
     app.extensions[KEY].chat.settle_all()

@@ -17,7 +17,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service.config import Config, Rule, rule_of, toml, whole_rule
+from service.config import Config, rule_of
+from service.config_rules import Rule, toml, whole_rule
 from service.web.database import Database
 from service.web.models import Setting
 

@@ -14,6 +14,7 @@ from service.web.aside import Aside
 from service.web.audit import Audit
 from service.web.chat import Chat
 from service.web.database import Database
+from service.web.directory import Directory
 from service.web.engine_client import EngineClient
 from service.web.live_settings import LiveSettings
 from service.web.metrics import Metrics
@@ -34,6 +35,7 @@ class Services:
     metrics: Metrics
     usage: Usage
     aside: Aside
+    directory: Directory | None
     rates: Rates
 
     @property

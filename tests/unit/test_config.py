@@ -129,8 +129,27 @@ def test_a_threshold_of_trust_is_a_number_of_signatures() -> None:
         assert "allowed: a whole number from 1 to 16" in complaint(f"[trust]\nthreshold = {value}\n")
 
 
-def test_a_table_for_ldap_is_kept_as_it_is() -> None:
-    assert parse('[ldap]\nserver = "ldap.example"\n').ldap == {"server": "ldap.example"}
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('url = "ldap.example.org"', "cannot be used; allowed: an address such as"),
+        ('url = "ldap://user@ldap.example.org"', "cannot be used"),
+        ('url = "ldap://ldap.example.org"', "needs user_dn, or base"),
+        ('user_dn = "uid=,dc=org"', "allowed: a text with {name} in it"),
+        ('filter = "uid={name}"', "allowed: a filter with {name} in it"),
+        ('url = "ldaps://l"\nbase = "dc=org"\nstart_tls = true', "ldaps:// has TLS from its start"),
+        ('bind_dn = "cn=ferry"', "one does not work without the other"),
+        ("timeout_s = 0", "a whole number from 1 to 60"),
+        ('server = "ldap.example"', "no such key"),
+    ],
+)
+def test_a_directory_that_cannot_be_asked_is_refused(lines: str, words: str) -> None:
+    assert words in complaint(f"[ldap]\n{lines}\n")
+
+
+def test_a_directory_is_an_address_and_where_people_are() -> None:
+    ldap = parse('[ldap]\nurl = "ldaps://[fd00::7]:636"\nuser_dn = "uid={name},dc=org"\n').ldap
+    assert (ldap.url, ldap.user_dn, ldap.filter) == ("ldaps://[fd00::7]:636", "uid={name},dc=org", "(uid={name})")
 
 
 @pytest.mark.parametrize("listen", ["localhost:1", "chat.example.org:443", "0.0.0.0:65535", "[::]:8080"])

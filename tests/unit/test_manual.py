@@ -14,7 +14,7 @@ from manual import MANUALS, ROOT, Step
 from installer import units
 from installer.cli import cli
 from installer.places import ROOT_PREFIX, places_of
-from service import config
+from service import config, config_rules
 
 PAGES = [*MANUALS, ROOT / "docs" / "security.md", ROOT / "docs" / "security.zh.md"]
 SETTINGS = [ROOT / "docs" / "settings.md", ROOT / "docs" / "settings.zh.md"]
@@ -55,11 +55,10 @@ def test_every_command_is_shown(page: Path) -> None:
 def test_every_setting_is_explained_with_its_default(page: Path) -> None:
     rows = [line for line in page.read_text().splitlines() if line.startswith("| `[")]
     for section in fields(config.Config):
-        for key in fields(section.default) if section.name != "ldap" else ():
+        for key in fields(section.default):
             (row,) = [row for row in rows if re.search(rf"`\[{section.name}\] {key.name}`", row)]
-            assert f"`{config.toml(key.default)}`" in row.split("|")[2], row
-            assert ("†" in row) == (key.metadata["rule"].refusal != config.Rule(str, "").refusal), row
-    assert any("`[ldap]`" in row for row in rows)
+            assert f"`{config_rules.toml(key.default)}`" in row.split("|")[2], row
+            assert ("†" in row) == (key.metadata["rule"].refusal != config_rules.Rule(str, "").refusal), row
 
 
 def test_both_pages_on_engines_show_the_same_commands_settings_and_files() -> None:
