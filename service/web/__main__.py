@@ -11,10 +11,9 @@ import sys
 from service import config as configuration
 from service.config import ConfigError
 from service.paths import Paths, PathsError
-from service.web import HIDDEN_NOTIFY_SOCKET, audit_life, revisions, tls
+from service.web import HIDDEN_NOTIFY_SOCKET, audit_life, directory, revisions, tls
 from service.web.database import Database
 from service.web.database_errors import AWAY
-from service.web.directory import Directory
 from service.web.engine_address import Address
 from service.web.errors import AdminError
 
@@ -28,7 +27,7 @@ def main() -> None:
         paths = Paths.from_environment()
         config = configuration.load(paths.config)
         Address.of(config.engine)
-        Directory.of(config.ldap)
+        directory.configured(config.ldap)
         if words := tls.warning(config.web):
             sys.stderr.write(f"warning: {words}\n")
         store = Database.of(config.data, paths.data)

@@ -19,6 +19,7 @@ from service.web import (
     console_pages,
     database_errors,
     description,
+    directory,
     guard,
     health,
     language,
@@ -34,7 +35,6 @@ from service.web.aside import Aside
 from service.web.audit import Audit, AuditUnavailable, to_stderr
 from service.web.chat import Chat
 from service.web.database import Database
-from service.web.directory import Directory
 from service.web.engine_client import EngineClient
 from service.web.errors import Refusal
 from service.web.live_settings import LiveSettings
@@ -73,7 +73,7 @@ def create_app(paths: Paths, config: Config, engine: EngineClient) -> Flask:
         metrics=metrics,
         usage=usage,
         aside=Aside(),
-        directory=Directory.of(config.ldap),
+        directory=directory.configured(config.ldap),
         rates=Rates(config.web.requests_per_minute),
     )
     app.extensions[KEY].chat.settle_all()

@@ -19,7 +19,8 @@ from web_process import PASSWORD, ROOT, log_in_form, make_environment, web_proce
 
 from service.config import ConfigError, Ldap
 from service.web import login
-from service.web.directory import Directory, DirectoryAway
+from service.web.directory import DirectoryAway
+from service.web.ldap_directory import LdapDirectory
 from service.web.models import User
 
 pytestmark = pytest.mark.slapd
@@ -45,21 +46,21 @@ def password_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def by_template(server: LdapServer, **more: object) -> Directory:
-    return Directory(Ldap(url=server.url, user_dn=f"uid={{name}},{PEOPLE}", **more))  # type: ignore[arg-type]
+def by_template(server: LdapServer, **more: object) -> LdapDirectory:
+    return LdapDirectory(Ldap(url=server.url, user_dn=f"uid={{name}},{PEOPLE}", **more))  # type: ignore[arg-type]
 
 
-def by_search(server: LdapServer, password_file: Path, **more: object) -> Directory:
+def by_search(server: LdapServer, password_file: Path, **more: object) -> LdapDirectory:
     known = {"base": "dc=bank", "bind_dn": SERVICE_DN, "bind_password_file": str(password_file)}
-    return Directory(Ldap(**{"url": server.url, **known, **more}))  # type: ignore[arg-type]
+    return LdapDirectory(Ldap(**{"url": server.url, **known, **more}))  # type: ignore[arg-type]
 
 
 @pytest.fixture(params=["template", "search"])
-def asked(request: pytest.FixtureRequest, directory: LdapServer, password_file: Path) -> Directory:
+def asked(request: pytest.FixtureRequest, directory: LdapServer, password_file: Path) -> LdapDirectory:
     return by_template(directory) if request.param == "template" else by_search(directory, password_file)
 
 
-def test_the_right_password_is_accepted_and_no_other(asked: Directory) -> None:
+def test_the_right_password_is_accepted_and_no_other(asked: LdapDirectory) -> None:
     person = asked.check("alice", WORD)
     assert person and (person.name, person.role) == ("alice", None)
     for name, password in (("alice", "wrong"), ("nobody", WORD), ("bob", WORD), ("alice", WORD.upper())):
@@ -67,7 +68,7 @@ def test_the_right_password_is_accepted_and_no_other(asked: Directory) -> None:
 
 
 @pytest.mark.parametrize("password", ["", "\0", "\0word", "alice's word\0"])
-def test_an_empty_password_is_no_anonymous_bind(asked: Directory, password: str) -> None:
+def test_an_empty_password_is_no_anonymous_bind(asked: LdapDirectory, password: str) -> None:
     assert asked.check("alice", password) is None
 
 
@@ -88,7 +89,7 @@ def test_an_empty_password_is_no_anonymous_bind(asked: Directory, password: str)
         "al\\69ce",
     ],
 )
-def test_no_name_becomes_part_of_a_filter_or_a_dn(asked: Directory, name: str) -> None:
+def test_no_name_becomes_part_of_a_filter_or_a_dn(asked: LdapDirectory, name: str) -> None:
     assert asked.check(name, WORD) is None
 
 
@@ -116,26 +117,26 @@ def test_a_directory_that_is_away_or_does_not_know_us_is_no_wrong_password(
     with pytest.raises(DirectoryAway, match="bind_dn"):
         by_search(directory, tmp_path / "wrong").check("alice", WORD)
     with pytest.raises(DirectoryAway):
-        Directory(Ldap(url="ldap://127.0.0.1:1", user_dn="uid={name},dc=bank")).check("alice", WORD)
+        LdapDirectory(Ldap(url="ldap://127.0.0.1:1", user_dn="uid={name},dc=bank")).check("alice", WORD)
 
 
 def test_a_directory_that_never_answers_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ldap://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DirectoryAway):
-            Directory(Ldap(url=url, user_dn="uid={name},dc=bank", timeout_s=1)).check("alice", WORD)
+            LdapDirectory(Ldap(url=url, user_dn="uid={name},dc=bank", timeout_s=1)).check("alice", WORD)
 
 
 @pytest.mark.parametrize("way", ["ldaps", "start_tls"])
 def test_tls_is_spoken_to_who_has_a_certificate_that_is_trusted(directory: LdapServer, way: str) -> None:
     url, start = (directory.secure_url, False) if way == "ldaps" else (directory.url, True)
     known = {"url": url, "start_tls": start, "user_dn": f"uid={{name}},{PEOPLE}"}
-    assert Directory(Ldap(**known, ca_file=str(directory.certificate))).check("alice", WORD)  # type: ignore[arg-type]
+    assert LdapDirectory(Ldap(**known, ca_file=str(directory.certificate))).check("alice", WORD)  # type: ignore[arg-type]
     with pytest.raises(DirectoryAway):
-        Directory(Ldap(**known)).check("alice", WORD)  # type: ignore[arg-type]
+        LdapDirectory(Ldap(**known)).check("alice", WORD)  # type: ignore[arg-type]
     elsewhere = url.replace("127.0.0.1", "localhost")
     with pytest.raises(DirectoryAway):
-        Directory(Ldap(**{**known, "url": elsewhere}, ca_file=str(directory.certificate))).check("alice", WORD)  # type: ignore[arg-type]
+        LdapDirectory(Ldap(**{**known, "url": elsewhere}, ca_file=str(directory.certificate))).check("alice", WORD)  # type: ignore[arg-type]
 
 
 def test_a_password_never_crosses_in_clear_where_tls_was_asked_for() -> None:
@@ -160,7 +161,7 @@ def test_a_password_never_crosses_in_clear_where_tls_was_asked_for() -> None:
         thread.start()
         url = f"ldap://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(DirectoryAway):
-            Directory(Ldap(url=url, start_tls=True, user_dn="uid={name},dc=bank", timeout_s=2)).check("alice", WORD)
+            LdapDirectory(Ldap(url=url, start_tls=True, user_dn="uid={name},dc=bank", timeout_s=2)).check("alice", WORD)
         thread.join()
     assert received and WORD.encode() not in received
 
@@ -173,7 +174,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ({"ca_file": str(tmp_path / "two")}, "holds no certificates in PEM"),
     ):
         with pytest.raises(ConfigError, match=words):
-            Directory(Ldap(url="ldap://127.0.0.1", **settings))  # type: ignore[arg-type]
+            LdapDirectory(Ldap(url="ldap://127.0.0.1", **settings))  # type: ignore[arg-type]
 
 
 def toml(server: LdapServer) -> str:
