@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._chunk(b'data: {"error": {"message": "out of memory", "type": "server_error"}}\n\n')
                 break
             self._event({"content": piece})
-            self._pause(SLOW_S if word in {"slow", "die"} else 0)
+            self._pause(SLOW_S if word in {"slow", "tale", "die"} else 0)
         timings = {"cache_n": 64, "prompt_n": 36, "predicted_n": 20, "predicted_per_second": 12.34}
         told = {} if include_usage else {"timings": timings}
         self._event({}, "length" if word == "slow" and rest == "3" else "stop", **told)
@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = ""
         self._pause(60 if word == "prefill" else 0)
         for piece in pieces(word, rest, question):
-            self._pause(SLOW_S if word in {"slow", "die"} else 0)
+            self._pause(SLOW_S if word in {"slow", "tale", "die"} else 0)
             text += piece
         if word == "die":
             self.close_connection = True
