@@ -43,7 +43,7 @@ class Server:
             for path in (folder, folder / "password"):
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
         how = ["--username=ferry", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--encoding=UTF8"]
-        words = [program("initdb"), "-D", folder / "data", *how, "--no-locale", "--no-sync"]
+        words = [program("initdb"), "-D", folder / "data", *how, "--locale=C.UTF-8", "--no-sync"]
         subprocess.run(words, check=True, capture_output=True, cwd="/", **self._as_user())
 
     @property
