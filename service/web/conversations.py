@@ -160,7 +160,8 @@ def withdraw(session: Session, turn: PendingTurn) -> None:
     before = {"leaf_id": turn.leaf_id, "updated_at": turn.updated_at}
     session.execute(update(Conversation).where(*shown).values(**before))
     if turn.was_unused:
-        session.execute(update(Conversation).where(Conversation.id == turn.conversation_id).values(title=""))
+        named = (Conversation.id == turn.conversation_id, Conversation.title == turn.title)
+        session.execute(update(Conversation).where(*named).values(title=""))
 
 
 def title_of(question: str) -> str:
