@@ -9,7 +9,7 @@ import hashlib
 import time
 from typing import ClassVar
 
-from sqlalchemy import Double, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 MAX_ID = 2**31 - 1  # what an Integer holds in every database
@@ -95,7 +95,7 @@ class Usage(Base):
     subject: Mapped[str] = mapped_column(String(32), primary_key=True)
     day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     requests: Mapped[int] = mapped_column(default=0)
-    tokens: Mapped[int] = mapped_column(default=0)
+    tokens: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Setting(Base):

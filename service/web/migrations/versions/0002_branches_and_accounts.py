@@ -84,7 +84,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(32), primary_key=True),
         sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("requests", sa.Integer, nullable=False),
-        sa.Column("tokens", sa.Integer, nullable=False),
+        sa.Column("tokens", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "settings",
