@@ -63,8 +63,8 @@ class WebProcess:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
-    def add_user(self, name: str) -> None:
-        self.admin("user", "add", name, "--password-stdin", stdin=PASSWORD)
+    def add_user(self, name: str, role: str = "user") -> None:
+        self.admin("user", "add", name, "--role", role, "--password-stdin", stdin=PASSWORD)
 
     def add_key(self, name: str) -> str:
         return self.admin("key", "add", name)["key"]

@@ -38,7 +38,7 @@ def tried() -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory, database_kind: str) -> Iterator[WebProcess]:
     with web_process(tmp_path_factory.mktemp("web"), database=database_kind) as running:
-        running.add_user("alice")
+        running.add_user("alice", "administrator")
         yield running
 
 
