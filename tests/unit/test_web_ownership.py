@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 from service.web import rights
 
 SECRET = "alices-secret"
-# Whose numbers stand in an address, by the name that they have there. Those of an administrator's pages are everybody's.
+# The numbers that belong to somebody, by their names in an address. Those of the administration pages are everybody's.
 OWNED = {"conversation_id", "message_id", "handle", "key_id"}
 
 
