@@ -24,7 +24,7 @@ from tests.engine_process import EngineProcess
 REQUESTS = int(os.environ.get("BENCH_REQUESTS", "500"))
 PRECISION, THREADS, SLOTS, CLIENTS = "float32", 2, 2, 6
 # A prompt's words, an answer's tokens, and when a client that vanishes does.
-WORDS, TOKENS, GONE_S = (5, 150), (4, 40), (0.0, 2.0)
+WORDS, TOKENS, GONE_S = (5, 150), (4, 40), (0.0, 1.0)
 WARM_UP = 0.2
 FREE_WITHIN_S = "1.0"
 LATENCY = "vllm:request_cancel_latency_seconds"
@@ -56,9 +56,8 @@ async def _run(engine: EngineProcess) -> tuple[list[Seen], list[tuple[int, int]]
         # All clients take from one list: who is quick asks more.
         for _ in numbers:
             prompt = " ".join(str(chosen.randrange(1000)) for _ in range(chosen.randint(*WORDS)))
-            gone_after_s = chosen.uniform(*GONE_S) if chosen.random() < 0.5 else None
             tokens = chosen.randint(*TOKENS)
-            one = await load.ask(user, prompt, tokens, gone_after_s)
+            one = await load.ask(user, prompt, tokens, **leaving(chosen, tokens))
             asked.append((prompt, tokens))
             seen.append(one)
             samples.append((len(seen), memory(pid)["RssAnon"]))
@@ -68,6 +67,14 @@ async def _run(engine: EngineProcess) -> tuple[list[Seen], list[tuple[int, int]]
     other = await _other_than_alone(load, asked, seen)
     await load.close()
     return seen, samples, {**freed, "other than alone": other}
+
+
+def leaving(chosen: random.Random, tokens: int) -> dict[str, Any]:
+    """Decide whether a client vanishes, and when: while it waits or its prompt is read, or while its answer grows."""
+    kind = chosen.choice(("stays", "stays", "by the clock", "by the text"))
+    if kind == "by the clock":
+        return {"gone_after_s": chosen.uniform(*GONE_S)}
+    return {"gone_after_pieces": chosen.randint(1, tokens - 1)} if kind == "by the text" else {}
 
 
 def _freed(metrics: str) -> dict[str, int]:

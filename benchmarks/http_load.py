@@ -52,12 +52,15 @@ class Load:
         """Return the seconds since the beginning."""
         return time.monotonic() - self._began
 
-    async def ask(self, user: str, prompt: str, tokens: int, gone_after_s: float | None = None) -> Seen:
-        """Stream an answer to its end, or vanish after some seconds."""
+    async def ask(
+        self, user: str, prompt: str, tokens: int, gone_after_s: float | None = None, gone_after_pieces: int = 0
+    ) -> Seen:
+        """Stream an answer to its end, or vanish after some seconds or pieces of text."""
         seen = Seen(user, self.now())
         body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "temperature": 0}
         try:
-            await asyncio.wait_for(self._stream(seen, {"model": "default", "stream": True, **body}), gone_after_s)
+            asked = {"model": "default", "stream": True, **body}
+            await asyncio.wait_for(self._stream(seen, asked, gone_after_pieces), gone_after_s)
         except TimeoutError:
             seen.is_cancelled = not seen.is_whole
         except httpx.HTTPError as error:
@@ -65,7 +68,7 @@ class Load:
         seen.ended_s = self.now()
         return seen
 
-    async def _stream(self, seen: Seen, body: dict[str, Any]) -> None:
+    async def _stream(self, seen: Seen, body: dict[str, Any], gone_after_pieces: int) -> None:
         headers = {"X-Ferry-User": seen.user}
         async with self._http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
             seen.status = response.status_code
@@ -76,6 +79,8 @@ class Load:
                     seen.first_s = self.now() if seen.first_s is None else seen.first_s
                     seen.pieces += 1
                     seen.text += text
+                    if seen.pieces == gone_after_pieces:
+                        raise TimeoutError
 
     async def metrics(self) -> str:
         """Return what the engine counts."""
