@@ -22,6 +22,8 @@ MODULE = "service.web.admin"
 def environment(places: Places, host: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the whole environment of a service process: its paths, and of the host's only PATH and the time zone."""
     kept = {name: host[name] for name in ("PATH", "TZ") if name in host}
+    if operator := host.get("SUDO_USER"):
+        kept["FERRY_OPERATOR"] = operator  # who the audit log says it was
     return {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(places.data), **kept, **places.environment()}
 
 

@@ -12,7 +12,20 @@ from typing import Any
 import click
 
 from checksums.errors import FerryError, HealthError, UsageError
-from installer import admin, files, installed, inventory, network, present, settings, starting, transaction, uninstall
+from installer import (
+    admin,
+    audit,
+    files,
+    installed,
+    inventory,
+    network,
+    present,
+    settings,
+    starting,
+    state,
+    transaction,
+    uninstall,
+)
 from installer.cli_audit import audit_command
 from installer.cli_backup import backup_command, restore_command
 from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
@@ -89,6 +102,11 @@ def install(
         is_watched=sys.stderr.isatty() and not as_json,
     )  # fmt: skip
     outcome = install_bundle(request, Lines(), present.note)
+    if outcome.is_changed:
+        now = state.read(places)
+        before = now.previous if now else None
+        event = "upgrade" if before else "install"
+        audit.record(places, event, Lines(), release=outcome.release, before=before)
     report(_outcome_object(outcome), present.outcome(outcome, places, dry_run), as_json)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from checksums.errors import FerryError
-from installer import backup, present, restore
+from installer import audit, backup, present, restore
 from installer.backup import Backup
 from installer.cli_common import as_json, as_path, dry_run, installation, need_rights, report
 from installer.progress import Lines
@@ -35,6 +35,8 @@ def backup_command(prefix: Path, file: Path | None, sign_key: Path | None, dry_r
     need_rights(places)
     target = file or backup.default_file(current, time.time())
     made = backup.make(places, current, target, sign_key, dry_run, Lines())
+    if not dry_run:
+        audit.record(places, "backup", Lines(), file=made.file.name, signed="yes" if made.trusting else "no")
     report(_backup_object(made), _backup_text(made, dry_run), as_json)
 
 

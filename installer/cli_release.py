@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from installer import journal, present, rollback, state, transaction, upgrade
+from installer import audit, journal, present, rollback, state, transaction, upgrade
 from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
 from installer.places import Places, places_of
 from installer.progress import Lines
@@ -75,6 +75,8 @@ def rollback_command(prefix: Path, yes: bool, dry_run: bool, as_json: bool) -> N
     else:
         ask = present.ask if sys.stdin.isatty() and not yes else None
         plan = rollback.rollback(places, ask, yes, Lines())
+        if not plan.is_done:
+            audit.record(places, "rollback", Lines(), release=plan.release, before=plan.before.release)
         text = f"{rollback.describe(plan)}\nFerry {plan.version} is running at {url_of(places)}"
     answer = {"release": plan.release, "version": plan.version, "from": plan.before.release, "losses": [*plan.losses]}
     report(answer, text, as_json)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from checksums.errors import FerryError, HealthError, HostError, IntegrityError, UsageError
 from checksums.hashing import Sink
-from installer import admin, backup_file, release, restored_files, restored_settings, starting, transaction
+from installer import admin, audit, backup_file, release, restored_files, restored_settings, starting, transaction
 from installer.backup_file import OpenBackup
 from installer.backup_list import CONFIGURATION, DATA, LOG, Description, Entry
 from installer.files import Changes
@@ -212,6 +212,7 @@ def _carry_out(
     notes = restored_files.put(staged, again.description, looked.signers is not None, places, changes)
     changes.undo("stop")
     try:
+        audit.adopt(places, again.description.created, again.description.version)
         url = starting.start(places, host, progress)
         progress.step("asking the model a question")
         admin.ask(places, "selftest", timeout_s=SELFTEST_TIMEOUT_S)

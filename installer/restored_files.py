@@ -15,6 +15,7 @@ from checksums import process
 from checksums.hashing import Sink
 from checksums.new_file import NewFile
 from installer import admin, backup_file, log_merge
+from installer.audit import ANCHOR
 from installer.backup_file import OpenBackup
 from installer.backup_list import CONFIGURATION, DATA, LOG, SERVICE, Description, Entry
 from installer.files import Changes
@@ -23,8 +24,8 @@ from installer.progress import Progress
 
 SETTINGS, SIGNERS = f"{CONFIGURATION}ferry.toml", f"{CONFIGURATION}allowed_signers"
 BESIDE = "allowed_signers.restored"
-# A file system's own, where the data has one to itself.
-NOT_OURS = {"lost+found"}
+# A file system's own, where the data has one to itself; and what belongs to the log of this server.
+NOT_OURS = {"lost+found", ANCHOR}
 
 
 def stage(backup: OpenBackup, settings: bytes | None, folder: Path, places: Places, progress: Progress) -> Path:
@@ -64,7 +65,11 @@ def put(staged: Path, description: Description, brings_signers: bool, places: Pl
         for path in sorted(near.iterdir()):
             changes.replace(path, places.data / path.name)
     with _near(staged / LOG, places.log, changes) as near:
-        return log_merge.merge(near, places.log, description.created, changes)
+        merged = log_merge.merge(near, places.log, description.created, changes)
+    if merged.is_other:
+        # It says where the other log ended; the service makes another, see `adopt` in installer/audit.py.
+        changes.remove(places.data / ANCHOR)
+    return list(merged.notes)
 
 
 class _Synced(NewFile):

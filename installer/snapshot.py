@@ -9,6 +9,7 @@ from pathlib import Path
 
 from checksums import process
 from installer import files
+from installer.audit import ANCHOR
 from installer.files import Changes
 from installer.places import Places
 
@@ -35,8 +36,11 @@ def restore(places: Places) -> None:
     saved = _copy(places) / places.data.name
     if not saved.is_dir():
         return
+    # The log was not set back, nor may be what says where it ends.
+    files.remove(saved / ANCHOR)
     for path in places.data.iterdir():
-        files.remove(path)
+        if path.name != ANCHOR:
+            files.remove(path)
     process.run(["cp", "-a", "--reflink=auto", f"{saved}/.", places.data])
     os.sync()
 

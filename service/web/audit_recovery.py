@@ -39,7 +39,7 @@ def settle(log: Path, anchor: Anchor | None) -> tuple[Anchor, list[Facts]]:
     data = (log / CURRENT).read_bytes() if size else b""
     if anchor is None and data and seq_of(data) is None:
         return Anchor.at(BEGINNING, 1, today()), [_sealed(log)]
-    found = _found(data, anchor) if anchor else _without_anchor(log, data)
+    found = _found(log, data, anchor) if anchor else _without_anchor(log, data)
     events = [_put_aside(log, found)] if found.stray else []
     if found.reason and not found.stray:
         events = [note("audit_repaired", reason=found.reason, after=found.end.head.seq)]
@@ -59,17 +59,29 @@ def _fitting(data: bytes, found: _Found, anchor: Anchor | None) -> Anchor:
     return replace(settled, told_seq=anchor.told_seq, told_at=anchor.told_at) if anchor else settled
 
 
-def _found(data: bytes, anchor: Anchor) -> _Found:
+def _found(log: Path, data: bytes, anchor: Anchor) -> _Found:
     """Compare the file with the anchor: a writer was killed, the power failed, or somebody changed it."""
     head, size = anchor.head.head, anchor.head.size
     if not _ends_in(data[:size], head):
         if data and data[PREV] != head.hash.encode():
-            return _cut(data, anchor)
+            is_old = (seq_of(data) or 0) > head.seq and _is_in_a_full_file(log, head)
+            return replace(_without_anchor(log, data), reason="old anchor") if is_old else _cut(data, anchor)
         size = 0  # a killed writer had just begun a new file
     head, used = take(data[size:], head)
     end = Mark(head, size + used)
     stray = data[end.size :]
     return _Found(end, stray, _kind(stray) if stray else "")
+
+
+def _is_in_a_full_file(log: Path, head: Head) -> bool:
+    """Say whether the log has gone on from `head` long ago: then the anchor is older, and was put back by somebody."""
+    path = next(
+        (path for path in reversed(audit_rotation.rotated(log)) if audit_rotation.first_of(path) <= head.seq), None
+    )
+    if path is None:
+        return False
+    with path.open("rb") as file:
+        return any(digest(line) == head.hash for line in file if seq_of(line) == head.seq)
 
 
 def _ends_in(data: bytes, head: Head) -> bool:

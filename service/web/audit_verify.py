@@ -154,6 +154,8 @@ class _Judge:
                 self._notes.append(f"{what}: lines of a release that had no chain")
             elif reason == "foreign":
                 self._add(name, line, f"lines that Ferry had not written were put aside into {event.get('file')}")
+            elif reason == "old anchor":
+                self._notes.append(f"{name}:{line}: the anchor was older than the log: somebody put back an old one")
             elif reason == "no anchor":
                 self._add(name, line, "the anchor was missing: lines before this one may have been cut off")
         for name in sorted(self._taken.stray - named):

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from service.web import revisions, spool
+from service.web import audit_anchor, audit_state, revisions, spool
 from service.web.database import BUSY_TIMEOUT_S, Database
 from service.web.errors import AdminError
 
 PREFIX = ".backup-"
 LOCK = ".migrate.lock"
-# What is written there is written anew once it has ended, into the database.
-LEAVE = (LOCK, f"{spool.FOLDER}/")
+# What is being written is there anew once it has ended, in the database; where the log ends, its own server knows.
+LEAVE = (LOCK, f"{spool.FOLDER}/", audit_anchor.NAME, audit_state.NAME)
 SIDES = ("-wal", "-shm", "-journal")
 
 

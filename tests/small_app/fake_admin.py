@@ -62,4 +62,6 @@ if words[0] == "copy":
     folder = tempfile.mkdtemp(prefix=".backup-", dir=accounts.parent)
     shutil.copy(accounts, folder)
     answer({**made, "folder": folder, "files": ["accounts"]})
+if words[0] == "audit":
+    answer({"event": words[1], "adopted": False})
 sys.exit(f"unknown: {words}")

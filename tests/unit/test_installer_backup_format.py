@@ -333,7 +333,7 @@ def test_an_audit_log_loses_no_line(
     if here is not None:
         (log / "audit.jsonl").write_bytes(here)
     changes = Changes(Journal.begin(Places(tmp_path, is_user=True), "restore"))
-    notes = log_merge.merge(near, log, "2025-01-01T00:00:00Z", changes)
+    merged = log_merge.merge(near, log, "2025-01-01T00:00:00Z", changes)
     assert (log / "audit.jsonl").read_bytes() == wanted
     kept = list(log.glob("audit.jsonl.before-restore-*"))
-    assert [path.read_bytes() for path in kept] == ([here] if is_kept else []) and len(notes) == is_kept
+    assert [path.read_bytes() for path in kept] == ([here] if is_kept else []) and len(merged.notes) == is_kept

@@ -164,6 +164,34 @@ def test_the_power_fails_and_the_anchor_is_older_than_the_log(log: Log) -> None:
     assert problems(log) == []
 
 
+def test_an_anchor_that_somebody_put_back_from_long_ago_breaks_nothing(tmp_path: Path) -> None:
+    log = Log(*make_folders(tmp_path), rotate_bytes=600)
+    for number in range(4):
+        log.append([event(number)])
+    kept = (log.data / audit_anchor.NAME).read_bytes()
+    for number in range(8):
+        log.append([event(number)])
+    (log.data / audit_anchor.NAME).write_bytes(kept)
+    log.append([event(9)])
+    report = verified(log)
+    assert report.is_ok and "put back an old one" in report.notes[0], report
+
+
+def test_a_restored_log_is_adopted_and_one_that_fits_goes_on(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    here, there = (Log(*make_folders(tmp_path / name)) for name in ("here", "there"))
+    here.append([event(1), event(2), event(3)])
+    there.append([event(4)])
+    assert (here.adopt(event(5)), problems(here)) == (False, [])
+    shutil.copy(there.log / CURRENT, here.log / CURRENT)
+    assert (here.adopt(event(6)), problems(here)) == (True, [])
+    assert [line["number"] for line in lines(here)] == [4, 6]
+    (here.log / CURRENT).write_bytes(b'{"event": "of a release without a chain"}\n')
+    assert (here.adopt(event(7)), problems(here)) == (True, [])
+    assert [line["event"] for line in lines(here)] == ["audit_begun", "test"]
+
+
 def test_a_log_without_a_chain_is_put_aside_under_its_digest(log: Log) -> None:
     old = b'{"at": "2025", "event": "login", "user": "alice"}\n' * 3
     (log.log / CURRENT).write_bytes(old)
