@@ -5,16 +5,15 @@ A warning is a name: its words are t["admin_warn_NAME"].
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import text
 
-from service.config import Config, Web
+from service.config import Config, ConfigError, Web
 from service.paths import Paths
-from service.web import audit_state
+from service.web import audit_state, tls
 from service.web.database import Database
 
 LOW_SHARE = 0.05
@@ -61,8 +60,10 @@ def disk(folder: Path) -> Disk:
 
 def _warnings(config: Config, disks: tuple[Disk, ...], is_secure: bool, is_log_broken: bool) -> list[str]:
     found = []
-    if not is_secure and sends_passwords_in_clear(config.web):
+    if not is_secure and tls.plain_passwords(config.web):
         found.append("plain_http")
+    if _certificate_ends(config.web):
+        found.append("certificate")
     if any(one.is_low for one in disks):
         found.append("disk")
     if not config.audit.enabled:
@@ -72,16 +73,12 @@ def _warnings(config: Config, disks: tuple[Disk, ...], is_secure: bool, is_log_b
     return found
 
 
-def sends_passwords_in_clear(web: Web) -> bool:
-    """Say whether passwords would cross the network as they are: no TLS, and not for this machine alone."""
-    return not web.tls_certificate and not _is_loopback(web.host)
-
-
-def _is_loopback(host: str) -> bool:
+def _certificate_ends(web: Web) -> bool:
+    """Say whether the certificate ends soon, or cannot be read any more."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return bool(web.tls_certificate and tls.warning(web))
+    except ConfigError:
+        return True
 
 
 def _database_bytes(database: Database, paths: Paths) -> int | None:

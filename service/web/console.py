@@ -9,6 +9,8 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, render_template, request, url_for
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import InstrumentedAttribute
 from werkzeug.wrappers import Response as BaseResponse
 
 from service.web import language, rights
@@ -17,6 +19,8 @@ from service.web.services import caller, services
 
 TABS = ("overview", "users", "keys", "settings", "release")
 MAX_QUOTA = 2_000_000_000
+PER_PAGE = 50
+ESCAPE = "\\"
 
 
 class Problem(Exception):
@@ -35,12 +39,14 @@ def section(name: str, path: str) -> Blueprint:
     return blueprint
 
 
-def page(tab: str, template: str | None = None, **values: object) -> str:
+def page(tab: str, template: str = "", **values: object) -> str:
     """Render a page of the tab, with what the form before it has done."""
     done, problem = request.args.get("done", ""), request.args.get("problem", "")
     shown = {"done": f"admin_done_{done}" if done else "", "problem": f"admin_bad_{problem}" if problem else ""}
     tabs = [(one, url_for(f"console_{one}.index"), one == tab) for one in TABS]
-    return render_template(template or f"console_{tab}.html", tab=tab, tabs=tabs, **{**shown, **values})
+    return render_template(
+        template or f"console_{tab}.html", tab=tab, tabs=tabs, **{**shown, **(facts or {}), **values}
+    )
 
 
 def back(endpoint: str, done: str = "", problem: str = "", **arguments: str | int) -> BaseResponse:
@@ -59,6 +65,22 @@ def number_of(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise missing()
     return int(text)
+
+
+def page_number() -> int:
+    """Return which page of a list is asked for; anything that is none is the first."""
+    asked = request.args.get("page", "1")
+    return max(1, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 7 else 1
+
+
+def last_page(count: int) -> int:
+    return max(1, -(-count // PER_PAGE))
+
+
+def contains(column: InstrumentedAttribute[str], text: str) -> ColumnElement[bool]:
+    """Make the condition that a column has the text in it; % and _ are themselves."""
+    escaped = "".join(ESCAPE + letter if letter in f"%_{ESCAPE}" else letter for letter in text)
+    return column.like(f"%{escaped}%", escape=ESCAPE)
 
 
 def missing() -> Refusal:

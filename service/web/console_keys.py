@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 
 from flask import request, url_for
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
 from service.web import accounts, console, keys, usage
-from service.web.console import Problem, back, page, quota_of, record
+from service.web.console import PER_PAGE, Problem, back, contains, last_page, page, page_number, quota_of, record
 from service.web.errors import AdminError
 from service.web.models import ApiKey, User
 from service.web.services import services
@@ -29,13 +29,34 @@ class Row:
 
 @blueprint.get("")
 def index() -> str:
-    """List the keys that work, and with `all=1` the revoked ones too."""
-    is_all = request.args.get("all") == "1"
+    """List the keys that work, and with `all=1` the revoked ones too; `q` is a part of a key's or an owner's name."""
+    wanted, is_all = request.args.get("q", "").strip()[: keys.MAX_NAME], request.args.get("all") == "1"
+    number = page_number()
     with services().database.begin() as session:
-        used = usage.summary(session, usage.day_of(time.time()))
-        found = [(key, owner) for key, owner in keys.list_keys(session) if is_all or key.revoked_at is None]
-    rows = [Row(key, owner, used.get(key_subject(key.id), Used())) for key, owner in found]
-    return page("keys", rows=rows, is_all=is_all, default=services().config.quota.tokens_per_day)
+        rows, count = _found(session, wanted, is_all, number)
+    return page(
+        "keys",
+        rows=rows,
+        count=count,
+        q=wanted,
+        is_all=is_all,
+        number=number,
+        last=last_page(count),
+        default=services().config.quota.tokens_per_day,
+    )
+
+
+def _found(session: Session, wanted: str, is_all: bool, number: int) -> tuple[list[Row], int]:
+    found = select(ApiKey, User).outerjoin(User)
+    if wanted:
+        found = found.where(contains(ApiKey.name, wanted) | contains(User.folded_name, accounts.fold(wanted)))
+    if not is_all:
+        found = found.where(ApiKey.revoked_at.is_(None))
+    count = session.scalar(select(func.count()).select_from(found.subquery())) or 0
+    one_page = found.order_by(ApiKey.id.desc()).limit(PER_PAGE).offset((number - 1) * PER_PAGE)
+    pairs = [(row.ApiKey, row.User) for row in session.execute(one_page)]
+    used = usage.summary(session, usage.day_of(time.time()), [key_subject(key.id) for key, _ in pairs])
+    return [Row(key, owner, used.get(key_subject(key.id), Used())) for key, owner in pairs], count
 
 
 @blueprint.post("")
@@ -64,7 +85,8 @@ def one(key_id: str) -> str:
     with services().database.begin() as session:
         key = _key(session, key_id)
         owner = session.get(User, key.user_id) if key.user_id is not None else None
-        used = usage.summary(session, usage.day_of(time.time())).get(key_subject(key.id), Used())
+        subject = key_subject(key.id)
+        used = usage.summary(session, usage.day_of(time.time()), [subject]).get(subject, Used())
     default = services().config.quota.tokens_per_day
     return page("keys", "console_key.html", key=key, owner=owner, used=used, default=default)
 

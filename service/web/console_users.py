@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
-from service.web import accounts, console, roles, usage
-from service.web.console import Problem, back, page, quota_of, record
+from service.web import accounts, console, lockout, roles, usage
+from service.web.console import PER_PAGE, Problem, back, contains, last_page, page, page_number, quota_of, record
 from service.web.errors import AdminError
 from service.web.models import ApiKey, User
 from service.web.passwords import generate_password
@@ -21,8 +21,6 @@ from service.web.services import services
 from service.web.usage import Used, key_subject, user_subject
 
 blueprint = console.section("console_users", "/admin/users")
-PER_PAGE = 50
-ESCAPE = "\\"
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,10 @@ class Row:
 def index() -> str:
     """List the accounts, by name; `q` finds those whose name has it in."""
     wanted = request.args.get("q", "").strip()[: accounts.MAX_NAME]
-    number = max(1, int(asked)) if (asked := request.args.get("page", "1")).isdecimal() and len(asked) < 7 else 1
+    number = page_number()
     with services().database.begin() as session:
         rows, count = _found(session, wanted, number)
-    last = max(1, -(-count // PER_PAGE))
+    last = last_page(count)
     default = services().config.quota.tokens_per_day
     return page(
         "users", rows=rows, count=count, q=wanted, number=number, last=last, default=default, roles=accounts.ROLES
@@ -46,12 +44,12 @@ def index() -> str:
 
 
 def _found(session: Session, wanted: str, number: int) -> tuple[list[Row], int]:
-    pattern = "%" + "".join(ESCAPE + c if c in f"%_{ESCAPE}" else c for c in accounts.fold(wanted)) + "%"
-    condition = User.folded_name.like(pattern, escape=ESCAPE)
+    condition = contains(User.folded_name, accounts.fold(wanted))
     count = session.scalar(select(func.count()).select_from(User).where(condition)) or 0
     query = select(User).where(condition).order_by(User.folded_name).limit(PER_PAGE).offset((number - 1) * PER_PAGE)
-    used = usage.summary(session, usage.day_of(time.time()))
-    return [Row(user, used.get(user_subject(user.id), Used())) for user in session.scalars(query)], count
+    users = list(session.scalars(query))
+    used = usage.summary(session, usage.day_of(time.time()), [user_subject(user.id) for user in users])
+    return [Row(user, used.get(user_subject(user.id), Used())) for user in users], count
 
 
 @blueprint.post("")
@@ -78,13 +76,22 @@ def add() -> BaseResponse | str:
 def one(user_id: str) -> str:
     with services().database.begin() as session:
         user = _user(session, user_id)
-        used = usage.summary(session, usage.day_of(time.time()))
         keys = list(session.scalars(select(ApiKey).where(ApiKey.user_id == user.id).order_by(ApiKey.id)))
+        subjects = [user_subject(user.id), *(key_subject(key.id) for key in keys)]
+        used = usage.summary(session, usage.day_of(time.time()), subjects)
+        wait_s = lockout.waiting_s(session, user.name)
     rows = [(key, used.get(key_subject(key.id), Used())) for key in keys]
     default = services().config.quota.tokens_per_day
     whole = used.get(user_subject(user.id), Used())
     return page(
-        "users", "console_user.html", account=user, used=whole, keys=rows, default=default, roles=accounts.ROLES
+        "users",
+        "console_user.html",
+        account=user,
+        used=whole,
+        wait_s=wait_s,
+        keys=rows,
+        default=default,
+        roles=accounts.ROLES,
     )
 
 
@@ -110,11 +117,23 @@ def switch(user_id: str) -> BaseResponse:
         with services().database.begin() as session, roles.keeping_an_administrator(session):
             user = _user(session, user_id)
             accounts.set_enabled(session, user, is_enabled)
+            if is_enabled:
+                lockout.forgive(session, user.name)
     except roles.LastAdministrator:
         return _back(user_id, problem="last_administrator")
     word = "enabled" if is_enabled else "disabled"
     record(f"user_{word}", subject=user.name)
     return _back(user_id, done=word)
+
+
+@blueprint.post("/<user_id>/unlock")
+def unlock(user_id: str) -> BaseResponse:
+    """End the wait after too many wrong passwords."""
+    with services().database.begin() as session:
+        user = _user(session, user_id)
+        lockout.forgive(session, user.name)
+    record("user_unlocked", subject=user.name)
+    return _back(user_id, done="unlocked")
 
 
 @blueprint.post("/<user_id>/password")
@@ -126,6 +145,7 @@ def reset_password(user_id: str) -> BaseResponse | str:
         if user.source != "local":
             return _back(user_id, problem="password_elsewhere")
         accounts.set_password(session, user, password, must_change=True)
+        lockout.forgive(session, user.name)
     record("password_changed", subject=user.name)
     return _one_time(user, password)
 

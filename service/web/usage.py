@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -134,10 +134,10 @@ def add(session: Session, subject: str, day: int, tokens: int) -> None:
     session.execute(statement.on_conflict_do_update(index_elements=[Row.subject, Row.day], set_=more))
 
 
-def summary(session: Session, today: int) -> dict[str, Used]:
-    """Return what every subject used, for those who used anything in the last 30 days."""
-    month = _sums(session, Row.day > today - MONTH_DAYS)
-    day = _sums(session, Row.day == today)
+def summary(session: Session, today: int, subjects: Sequence[str]) -> dict[str, Used]:
+    """Return what each of the subjects used; who used nothing in the last 30 days is missing."""
+    known = Row.subject.in_(list(subjects))
+    month, day = _sums(session, known, Row.day > today - MONTH_DAYS), _sums(session, known, Row.day == today)
     return {subject: Used(*day.get(subject, (0, 0)), *sums) for subject, sums in month.items()}
 
 
@@ -155,9 +155,9 @@ def daily(session: Session, today: int) -> list[tuple[int, int, int]]:
     return [(day, *found[day]) for day in sorted(found)]
 
 
-def _sums(session: Session, condition: Any) -> dict[str, tuple[int, int]]:
+def _sums(session: Session, *conditions: ColumnElement[bool]) -> dict[str, tuple[int, int]]:
     columns = select(Row.subject, func.sum(Row.requests), func.sum(Row.tokens))
-    rows = session.execute(columns.where(condition).group_by(Row.subject))
+    rows = session.execute(columns.where(*conditions).group_by(Row.subject))
     return {subject: (int(requests), int(tokens)) for subject, requests, tokens in rows}
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,12 @@ from sqlalchemy import select
 from web_app import LoggedIn, WebApp, web_app
 from web_process import PASSWORD, log_in_form
 
-from service.config import Web
-from service.web import accounts, audit_state, condition
+from service.config import Audit, Config, Web
+from service.web import accounts, audit_state, condition, console, language
+from service.web.condition import Disk
 from service.web.models import ApiKey, Setting, User
 
 PAGES = ("/admin", "/admin/users", "/admin/keys", "/admin/settings", "/admin/release")
-MANIFEST = {
-    "name": "ferry-demo-1.2.0-x86_64",
-    "version": "1.2.0",
-    "sequence": 7,
-    "model": {"id": "maker/tiny", "license": "Apache-2.0", "parameters": 1000, "source": "hub", "revision": "r"},
-    "files": [{"path": "a", "size": 2048}],
-    "wheels": [{"name": "flask", "version": "3.1.0", "license": "BSD-3-Clause"}],
-}
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +165,41 @@ def test_of_two_administrators_one_may_go_and_not_both_at_once(web: WebApp, root
         accounts.get_user(session, "second").role = "user"
 
 
+def test_who_waits_after_wrong_passwords_is_let_in_by_an_administrator(web: WebApp, root: LoggedIn) -> None:
+    web.add_user("gina")
+    for _ in range(6):
+        log_in_form(web.app.test_client(), "gina", "wrong")
+    path = f"/admin/users/{user_id(web, 'gina')}"
+    assert log_in_form(web.app.test_client(), "gina", PASSWORD).status_code != 302
+    assert "Too many wrong passwords" in root.client.get(path).text
+    assert post(root, f"{path}/unlock").location.endswith("?done=unlocked")
+    assert "Too many wrong passwords" not in root.client.get(path).text
+    assert log_in_form(web.app.test_client(), "gina", PASSWORD).status_code == 302
+
+
+def test_keys_are_found_by_their_name_and_their_owners(web: WebApp, root: LoggedIn) -> None:
+    web.add_user("Heidi")
+    web.add_key("first of hers", "Heidi")
+    web.add_key("100%")
+
+    def found(text: str) -> list[str]:
+        page = root.client.get("/admin/keys", query_string={"q": text}).text
+        return re.findall(r'<a href="/admin/keys/\d+">([^<]+)</a>', page)
+
+    assert found("heid") == found("of hers") == ["first of hers"]
+    assert found("0%") == ["100%"] and found("nothing like it") == []
+
+
+def test_a_list_of_many_has_pages(web: WebApp, root: LoggedIn) -> None:
+    with web.database.begin() as session:
+        for number in range(console.PER_PAGE + 1):
+            session.add(User(name=f"many{number}", folded_name=f"many{number}", password_hash="", role="user"))
+    pages = [root.client.get(f"/admin/users?q=many&page={number}").text for number in ("1", "2", "0", "x", "99")]
+    counts = [len(re.findall(r'href="/admin/users/\d+"', page)) for page in pages]
+    assert counts == [console.PER_PAGE, 1, console.PER_PAGE, console.PER_PAGE, 0]
+    assert "Page 1 of 2" in pages[0] and 'href="/admin/users?page=2&amp;q=many"' in pages[0]
+
+
 def test_a_new_password_ends_the_logins_and_one_kept_elsewhere_is_not_ours(web: WebApp, root: LoggedIn) -> None:
     web.add_user("frank")
     frank, path = web.login("frank"), f"/admin/users/{user_id(web, 'frank')}/password"
@@ -279,58 +308,25 @@ def test_a_setting_that_cannot_be_is_shown_again_with_what_is_allowed(web: WebAp
         assert list(session.scalars(select(Setting))) == []
 
 
-def test_the_release_shows_what_its_folder_tells(web: WebApp, root: LoggedIn) -> None:
-    release = web.paths.release
-    assert "ferry verify" in root.client.get("/admin/release").text  # nothing is there yet
-    (release / "manifest.json").write_text(json.dumps(MANIFEST))
-    (release / "SHA256SUMS.signers").write_text("SHA256:abc\n")
-    (release / "sbom.cdx.json").write_text('{"bomFormat": "CycloneDX"}')
-    (release / "licenses" / "wheels" / "flask-3.1.0").mkdir(parents=True)
-    (release / "licenses" / "wheels" / "flask-3.1.0" / "LICENSE").write_text("Copyright <script>alert(1)</script>")
-    page = root.client.get("/admin/release").text
-    for words in ("1.2.0", "maker/tiny", "BSD-3-Clause", "SHA256:abc", "flask-3.1.0"):
-        assert words in page
-    (link,) = re.findall(r'href="(/admin/release/licence\?file=[^"]+)"', page)
-    assert "Copyright &lt;script&gt;" in root.client.get(link).text
-    sbom = root.client.get("/admin/release/sbom")
-    assert sbom.json == {"bomFormat": "CycloneDX"} and "attachment" in sbom.headers["Content-Disposition"]
-
-
 @pytest.mark.parametrize(
-    "name", ["../manifest.json", "/etc/passwd", "", ".", "wheels", "wheels/../../manifest.json", "\0"]
+    ("change", "warning"),
+    [
+        ({}, ""),
+        ({"web": Web(listen="0.0.0.0:80")}, "plain_http"),
+        ({"web": Web(tls_certificate="/nowhere.pem", tls_key="/nowhere.key")}, "certificate"),
+        ({"audit": Audit(enabled=False)}, "audit_off"),
+    ],
 )
-def test_no_licence_leads_to_another_file(web: WebApp, root: LoggedIn, name: str) -> None:
-    (web.paths.release / "manifest.json").write_text(json.dumps(MANIFEST))
-    assert root.client.get("/admin/release/licence", query_string={"file": name}).status_code == 404
+def test_what_is_wrong_is_warned_of(web: WebApp, root: LoggedIn, change: dict, warning: str) -> None:
+    config = replace(Config(web=Web(listen="127.0.0.1:80")), **change)
+    found = condition.look(web.paths, config, web.database, is_secure=False)
+    assert found.warnings == ((warning,) if warning else ())
+    assert f"admin_warn_{warning}" in language.strings("en") or not warning
 
 
-def test_a_link_among_the_licences_is_not_followed(web: WebApp, root: LoggedIn) -> None:
-    folder = web.paths.release / "licenses" / "odd"
-    folder.mkdir(parents=True)
-    (folder / "LICENSE").symlink_to(Path("/etc/passwd"))
-    assert root.client.get("/admin/release/licence?file=odd/LICENSE").status_code == 404
-
-
-def test_a_manifest_that_is_damaged_breaks_no_page(web: WebApp, root: LoggedIn) -> None:
-    for text in ("", "[]", "{", '{"files": [{}], "model": null, "wheels": [{}]}'):
-        (web.paths.release / "manifest.json").write_text(text)
-        assert root.client.get("/admin/release").status_code == 200, text
-
-
-@pytest.mark.parametrize(
-    ("listen", "is_clear"),
-    [("0.0.0.0:80", True), ("10.0.0.7:80", True), ("[::]:80", True), ("[::1]:80", False), ("127.0.0.1:80", False)],
-)
-def test_passwords_cross_the_network_in_clear_unless_only_this_machine_is_served(listen: str, is_clear: bool) -> None:
-    assert condition.sends_passwords_in_clear(Web(listen=listen)) is is_clear
-
-
-def test_an_audit_log_that_is_off_is_warned_of(root: LoggedIn, tmp_path: Path) -> None:
-    assert "switched off" not in root.client.get("/admin").text
-    with web_app(tmp_path, "[audit]\nenabled = false\n") as other:
-        with other.database.begin() as session:
-            accounts.add_user(session, "root", PASSWORD, "administrator")
-        assert "switched off" in other.login("root").client.get("/admin").text
+def test_a_disk_that_is_almost_full_is_warned_of() -> None:
+    assert [Disk(Path("/"), free, 1 << 40).is_low for free in (1 << 29, 1 << 31)] == [True, False]
+    assert not Disk(Path("/"), 1 << 29, 1 << 30).is_low  # a small disk that is half empty
 
 
 def test_a_log_that_was_found_broken_is_warned_of(web: WebApp, root: LoggedIn) -> None:

@@ -39,7 +39,7 @@ def web(tmp_path_factory: pytest.TempPathFactory):
 
 def used(web: WebApp, subject: str) -> Used:
     with web.database.begin() as session:
-        return usage.summary(session, TODAY).get(subject, Used())
+        return usage.summary(session, TODAY, [subject]).get(subject, Used())
 
 
 def completion(web: WebApp, key: str, question: str = "hello", **fields: object):
