@@ -44,9 +44,7 @@ def page(tab: str, template: str = "", **values: object) -> str:
     done, problem = request.args.get("done", ""), request.args.get("problem", "")
     shown = {"done": f"admin_done_{done}" if done else "", "problem": f"admin_bad_{problem}" if problem else ""}
     tabs = [(one, url_for(f"console_{one}.index"), one == tab) for one in TABS]
-    return render_template(
-        template or f"console_{tab}.html", tab=tab, tabs=tabs, **{**shown, **(facts or {}), **values}
-    )
+    return render_template(template or f"console_{tab}.html", tab=tab, tabs=tabs, **{**shown, **values})
 
 
 def back(endpoint: str, done: str = "", problem: str = "", **arguments: str | int) -> BaseResponse:
