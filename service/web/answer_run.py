@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.config import Config
 from service.web import conversations, history
@@ -34,7 +35,6 @@ from service.web.spool import Spool, Spools
 log = logging.getLogger(__name__)
 # The spool has every piece at once. This is for what the spool is not in: a search, a backup, a disk that lost power.
 SAVE_EVERY_S = 5.0
-UNEXPECTED = {"type": "end", "state": "failed", "message": "Something went wrong here."}
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,14 @@ class AnswerRun:
             raise self._refusal
 
     def _run(self) -> None:
-        end: dict[str, Any] = UNEXPECTED
+        last = None
         try:
-            end = self._write_or_withdraw()
+            last = line_of(self._write_or_withdraw())
         except Exception:
-            log.exception("the answer %d failed", self._turn.answer_id)
+            log.exception("the answer %d could not be kept", self._turn.answer_id)
         finally:
             # The state is in the database by now: who reads the last line finds it there.
-            is_kept = end is UNEXPECTED
-            self._tools.spools.end(self._turn.conversation_id, self._spool, line_of(end), is_kept=is_kept)
+            self._tools.spools.end(self._turn.conversation_id, self._spool, last)
             self._is_decided.set()
 
     def _write_or_withdraw(self) -> dict[str, Any]:
@@ -176,11 +175,18 @@ class AnswerRun:
         if event["type"] == "text":
             self._pieces.append(event["text"])
             if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
-                self._save()
+                self._save_meanwhile()
 
     @property
     def _first_id(self) -> int:
         return (*self._shown.ids, self._turn.question_id)[self._first]
+
+    def _save_meanwhile(self) -> None:
+        try:
+            self._save()
+        except SQLAlchemyError:  # it may be back when the answer ends
+            log.exception("the answer %d could not be kept yet", self._turn.answer_id)
+            self._saved_at = time.monotonic()
 
     def _save(self) -> None:
         # An UPDATE, not an object: the conversation may have been deleted meanwhile, and then there is nothing to do.

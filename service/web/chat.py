@@ -137,12 +137,12 @@ class Chat:
             spool = self._spools.lock(conversation_id, patience_s=0)
         except Busy:
             return
-        is_kept = True
+        end = None
         try:
             self._keep_left(conversation_id, spool)
-            is_kept = False
+            end = b""
         finally:
-            self._spools.end(conversation_id, spool, is_kept=is_kept)
+            self._spools.end(conversation_id, spool, end)
 
     def settle_all(self) -> None:
         """Do so for every conversation, when a process begins."""
@@ -170,7 +170,7 @@ class Chat:
                 shown = self._shown(session, path, turn.question)
                 spool.begin(turn.answer_id)
         except BaseException:
-            self._spools.end(conversation_id, spool)
+            self._spools.end(conversation_id, spool, b"")
             raise
         following = Following(self._database, turn.answer_id, self._spools.find(conversation_id))
         try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.web import conversations
 from service.web.branches import pairs_of
@@ -11,6 +14,8 @@ from service.web.database import Database
 from service.web.events import figures_of, has_end, line_of, start_of
 from service.web.followers import FarFollower, Follower
 from service.web.models import Conversation, Message
+
+log = logging.getLogger(__name__)
 
 
 class Following:
@@ -24,21 +29,27 @@ class Following:
 
     def lines(self) -> Iterator[bytes]:
         """Yield whole lines: a start, what there is to tell while it waits, the pieces of text, and an end."""
-        if self._running is None:
-            yield b"".join(map(line_of, self._saved()))
-            return
-        for chunk in self._running.chunks():
-            yield chunk
-            if has_end(chunk):
-                return
-        # Its writer was killed, or had no room for the last line.
-        yield line_of(self._saved()[-1])
+        if self._running is not None:
+            for chunk in self._running.chunks():
+                yield chunk
+                if has_end(chunk):
+                    return
+        # Over; or its writer was killed, or could not write its last line.
+        events = self._saved()
+        yield b"".join(map(line_of, events[-1:] if self._running else events))
 
     def close(self) -> None:
         if self._running is not None:
             self._running.close()
 
     def _saved(self) -> list[dict[str, Any]]:
+        try:
+            return self._read()
+        except SQLAlchemyError:
+            log.exception("the answer %d cannot be read", self._answer_id)
+            return [{"type": "end", "state": "failed", "message": "The database cannot be used now."}]
+
+    def _read(self) -> list[dict[str, Any]]:
         with self._database.begin() as session:
             answer = session.get(Message, self._answer_id)
             if answer is None:  # its conversation was deleted

@@ -61,20 +61,24 @@ class Spool:
             self._size += len(line)
             self._changed.notify_all()
 
-    def end(self, line: bytes, is_kept: bool) -> None:
-        """Write the last line and let go. The name goes first: whoever reads that line may ask the next question."""
+    def end(self, line: bytes | None) -> None:
+        """Write the last line and let go; with None the file stays, as if its writer had been killed."""
         try:
-            with suppress(OSError):  # a full disk: who follows finds the end in the database
-                if not is_kept:
-                    self._path.unlink(missing_ok=True)
-                self._path.with_name(self.stop_name).unlink(missing_ok=True)
-                self.write(line)
+            if line is not None:
+                self._leave_with(line)
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
             with self._changed:
                 self.has_ended = True
                 self._changed.notify_all()
             self.release()
+
+    def _leave_with(self, line: bytes) -> None:
+        # The name goes first: whoever reads the last line may ask the next question.
+        with suppress(OSError):  # a full disk: who follows finds the end in the database
+            self._path.unlink(missing_ok=True)
+            self._path.with_name(self.stop_name).unlink(missing_ok=True)
+            self.write(line)
 
     def wait_beyond(self, offset: int) -> int:
         """Wait until the file is longer, or has ended, and return its length."""
@@ -134,14 +138,14 @@ class Spools:
                 threading.Thread(target=self._look_for_stops, daemon=True).start()
         return spool
 
-    def end(self, conversation_id: str, spool: Spool, line: bytes = b"", *, is_kept: bool = False) -> None:
+    def end(self, conversation_id: str, spool: Spool, line: bytes | None) -> None:
         """Write the last line of an answer of this process, and let go of its file.
 
-        `is_kept` leaves the file behind, as if the writer had been killed: the database could not take the answer.
+        With None the file is left behind: the database could not take the answer.
         """
         with self._lock:
             self._mine.pop(conversation_id, None)
-        spool.end(line, is_kept)
+        spool.end(line)
 
     def find(self, conversation_id: str) -> Follower | FarFollower | None:
         """Return the answer that is being written, to be closed; None when there is none or its writer was killed."""

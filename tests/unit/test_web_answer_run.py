@@ -92,7 +92,7 @@ def test_an_answer_that_the_database_cannot_take_is_kept_beside_it_until_it_can(
         )
     *pieces, end = ask(alice, f"/api/conversations/{chat}/messages", content="echo a few words")
     assert "".join(piece.get("text", "") for piece in pieces) == "a few words"
-    assert (end["type"], end["state"]) == ("end", "failed")
+    assert (end["type"], end["state"]) == ("end", "partial")
     assert [path.name for path in (web.paths.data / "answers").iterdir()] == [chat]
     with web.database.begin() as session:
         session.execute(text("DROP TRIGGER full"))
@@ -115,7 +115,7 @@ def test_on_a_full_disk_the_answer_ends_truthfully_and_the_next_one_works(
     monkeypatch.setattr(os, "write", full)
     *_, end = ask(alice, f"/api/conversations/{chat}/messages", content="echo one two three four")
     monkeypatch.undo()
-    assert (end["type"], end["state"]) == ("end", "failed")
+    assert (end["type"], end["state"]) == ("end", "partial")
     last = saved(alice, chat)["messages"][-1]
     assert (last["content"], last["state"]) == ("one two", "partial")
     assert ask(alice, f"/api/conversations/{chat}/messages", content="echo again")[-1]["state"] == "complete"

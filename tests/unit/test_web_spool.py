@@ -136,7 +136,7 @@ def test_a_conversation_has_one_answer_at_a_time_and_the_next_may_begin_with_the
     assert found and found.answer_id == 8 and found.so_far() == TEXT[1]
     found.close()
     for name, each in (("c", again), ("d", other)):
-        spools.end(name, each)
+        spools.end(name, each, END)
 
 
 def test_another_process_is_followed_and_stopped(tmp_path: Path, spools: Spools) -> None:
@@ -168,7 +168,7 @@ def test_a_writer_that_was_killed_is_noticed_and_what_it_wrote_can_be_kept(tmp_p
     assert spools.find("c") is None and spools.is_left("c") and spools.names() == ["c"]
     spool = spools.lock("c")
     assert left_by(spool.left()) == (7, "from afar")
-    spools.end("c", spool)
+    spools.end("c", spool, END)
     assert not spools.is_left("c")
 
 
@@ -180,7 +180,7 @@ def test_a_stop_reaches_the_answer_it_was_meant_for_and_no_later_one(spools: Spo
     assert not stopped.wait(0.3)
     (tmp_path / "answers" / "c.7").touch()
     assert stopped.wait(10)
-    spools.end("c", spool)
+    spools.end("c", spool, END)
     assert not (tmp_path / "answers" / "c.7").exists()
 
 
@@ -205,10 +205,10 @@ def test_what_is_no_answer_is_taken_for_none(left: bytes) -> None:
 
 def test_looking_at_a_file_never_takes_it(spools: Spools, tmp_path: Path) -> None:
     spool = begun(spools)
-    spools.end("c", spool, END, is_kept=True)
+    spools.end("c", spool, None)
     fd = os.open(tmp_path / "answers" / "c", os.O_RDONLY)
     assert not followers.is_locked(fd) and not followers.is_locked(fd)
     spool = begun(spools, answer=8)
     assert followers.is_locked(fd)
-    spools.end("c", spool)
+    spools.end("c", spool, END)
     os.close(fd)
