@@ -50,7 +50,7 @@ def outcome(done: Outcome, places: Places, is_dry_run: bool) -> str:
         lines.append(f"from other machines: http://{platform.node()}:{port} (or any address of this server)")
     lines.append(f"the command: {places.wrapper}")
     if done.password:
-        lines += [f"user:     {done.user}", f"password: {done.password}   (shown this once)"]
+        lines += [f"user:     {done.user}", f"password: {done.password}   (for the first login; shown this once)"]
     if done.rotation:
         lines.append(rotation(done.rotation))
     return "\n".join(lines)
