@@ -59,7 +59,31 @@ def test_a_key_is_shown_once_and_revoked(ferry: Admin) -> None:
 
 def test_config_tells_the_address(ferry: Admin) -> None:
     config = ferry("config")
-    assert config == {"url": f"http://{config['listen']}", "listen": config["listen"], "engine_url": ""}
+    assert (config["url"], config["engine_url"]) == (f"http://{config['listen']}", "")
+    assert (config["certificate"], config["warning"]) == ("", ""), "this machine alone: nothing crosses a network"
+
+
+def test_passwords_that_would_cross_a_network_in_clear_are_told_until_they_do_not(ferry: Admin) -> None:
+    settings = Path(ferry.environment["FERRY_CONFIG"])
+    for listen, more, is_told in (
+        ("0.0.0.0:80", "", True),
+        ("10.1.2.3:80", "", True),
+        ("[::1]:80", "", False),
+        ("localhost:80", "", False),
+        ("0.0.0.0:80", 'trusted_proxies = ["10.0.0.1"]', False),
+    ):
+        settings.write_text(f'[web]\nlisten = "{listen}"\n{more}\n')
+        assert ("in clear" in ferry("config")["warning"]) == is_told, listen
+
+
+def test_a_role_is_changed_and_the_last_administrator_stays(ferry: Admin) -> None:
+    ferry("user", "add", "alice", "--role", "administrator")
+    assert "only administrator" in ferry("user", "role", "alice", "user", status=1)["error"]
+    ferry("user", "add", "bob")
+    assert ferry("user", "role", "bob", "administrator") == {"user": "bob", "role": "administrator"}
+    assert ferry("user", "role", "alice", "auditor")["role"] == "auditor"
+    rows = {row["user"]: row for row in ferry("user", "list")["users"]}
+    assert (rows["alice"]["role"], rows["bob"]["must_change"], rows["bob"]["source"]) == ("auditor", True, "local")
 
 
 @pytest.mark.parametrize(
