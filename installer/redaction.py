@@ -52,7 +52,7 @@ ERRNO = "|".join(sorted({re.escape(os.strerror(number)) for number in errno.erro
 SHAPES = (
     r"Starting gunicorn [\d.]+",
     r"Listening at: https?://[0-9a-f.:\[\]]+ \(\d+\)",
-    r"Using worker: [a-z]+",
+    r"Using worker: [A-Za-z.]+",
     r"(?:Booting worker with pid: |Worker exiting \(pid: )\d+\)?",
     r"Handling signal: [a-z]+",
     r"Shutting down: Master",

@@ -7,6 +7,7 @@ What it does is chosen by the question's first word:
     busy          429 with Retry-After                      long         400 context_length_exceeded, unless alone
     prefill       the head of the answer, then nothing      wait N       waits N places of the queue, then one word
     tale N        N paragraphs in two pieces each, one every 50 ms
+    flood N       N pieces of 64 KiB at once
     anything      "The answer to … is 42."
 
 It counts the clients that left before their answer had ended.
@@ -31,6 +32,7 @@ from service import sockets
 
 MODEL = "fake-model"
 SLOW_S = 0.05
+FLOOD = 65_535 * "x" + " "
 METRICS = """\
 # TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{model_name="fake-model"} 2
@@ -271,6 +273,8 @@ def pieces(word: str, rest: str, question: str) -> Iterator[str]:
         yield from (
             f"{name} {number}.{gap}" for number in range(int(rest)) for name, gap in (("Line", " "), ("End", "\n\n"))
         )
+    elif word == "flood":
+        yield from (FLOOD for _ in range(int(rest)))
     elif word == "wait":
         yield "here"
     elif word in {"die", "fail"}:

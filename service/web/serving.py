@@ -25,9 +25,9 @@ _config = configuration.load(Paths.from_environment().config)
 wsgi_app = "service.web.app:from_environment()"
 bind = [_config.web.listen]
 workers = _config.web.workers
-worker_class = "gevent"
+worker_class = "service.web.worker.Worker"
 worker_connections = 4000
-keepalive = 15
+keepalive = 15  # how long a request's head may take too, from its first byte on or from the request before
 timeout = 30  # a worker that hangs is replaced after this; systemd's watchdog is for when gunicorn does not
 graceful_timeout = 4  # open connections hold a stop up this long, and `systemctl stop` has to be done within 10 s
 umask = 0o077
@@ -72,7 +72,7 @@ def post_worker_init(worker: Any) -> None:
         notify("READY=1")
     if certfile:
         # Whoever breaks off a handshake, or speaks plain HTTP here, is no reason for a traceback in the journal.
-        gevent.get_hub().NOT_ERROR += (ssl.SSLError, ConnectionError)
+        gevent.get_hub().NOT_ERROR += (ssl.SSLError, ConnectionError, TimeoutError)
     worker.log.info("Ferry serves on %s", _config.web.listen)
     gevent.spawn(_attend, worker)
 
