@@ -42,7 +42,13 @@ class Server:
         if os.geteuid() == 0:
             for path in (folder, folder / "password"):
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
-        how = ["--username=ferry", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--encoding=UTF8"]
+        how = [
+            "--username=ferry",
+            "--auth=scram-sha-256",
+            f"--pwfile={folder / 'password'}",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]
         words = [program("initdb"), "-D", folder / "data", *how, "--locale=C.UTF-8", "--no-sync"]
         subprocess.run(words, check=True, capture_output=True, cwd="/", **self._as_user())
 

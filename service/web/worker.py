@@ -16,7 +16,7 @@ from gunicorn.workers.ggevent import GeventWorker
 PATIENCE_S = 60.0
 
 
-class Worker(GeventWorker):
+class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     """One worker process."""
 
     def run(self) -> None:
