@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -46,10 +47,14 @@ def users(bench: Bench) -> list[str]:
 
 def test_a_backup_is_private_whole_and_proved_by_hand(bench: Bench, tmp_path: Path) -> None:
     (bench.prefix / "etc" / "odd").symlink_to("/etc/passwd")
+    half = bench.prefix / "data" / "answers" / "half"
+    half.parent.mkdir()
+    half.write_text("what is being written")
     made = bench.ferry("backup", str(tmp_path / "b.tar"))
+    shutil.rmtree(half.parent)
     (bench.prefix / "etc" / "odd").unlink()
     assert {"data/accounts", "etc/ferry.toml", "etc/allowed_signers"} <= set(made["files"])
-    assert not any(path.startswith("log/web") or "schema-wal" in path for path in made["files"])
+    assert not any(path.startswith("log/web") or "schema-wal" in path or "half" in path for path in made["files"])
     assert made["left_out"] == ["etc/odd"] and made["outside"] == "" and made["signer"] is None
     assert (tmp_path / "b.tar").stat().st_mode & 0o777 == 0o600 and (tmp_path / "b.tar").stat().st_size == made["bytes"]
     subprocess.run(["tar", "xf", "b.tar"], cwd=tmp_path, check=True)

@@ -56,7 +56,7 @@ if words[:2] == ["user", "add"]:
     accounts.write_text("\n".join([*names(), words[2]]))
     answer({"user": words[2], "password": "correct horse"})
 if words[0] == "copy":
-    made = {"leave": ["accounts-wal"], "revision": at or None, "outside": ""}
+    made = {"leave": ["accounts-wal", "answers/"], "revision": at or None, "outside": ""}
     if "--dry-run" in words or not accounts.exists():
         answer({**made, "folder": "", "files": []})
     folder = tempfile.mkdtemp(prefix=".backup-", dir=accounts.parent)
