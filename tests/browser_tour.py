@@ -29,7 +29,7 @@ class Questions:
 
 
 def tour(base_url: str, user: str, password: str, questions: Questions) -> None:
-    """Do all of it, in a browser of its own."""
+    """Do all of it as an administrator, in a browser of its own."""
     with chromium() as browser:
         page, watch = watched_page(browser.new_context(locale="en-GB"))
         log_in(page, base_url, user, password)
@@ -41,6 +41,8 @@ def tour(base_url: str, user: str, password: str, questions: Questions) -> None:
         _search(page, questions)
         _export(page, questions.short)
         _choose(page)
+        _make_and_revoke_a_key(page)
+        _read_the_audit_page(page, user)
     assert watch.problems == []
     assert watch.foreign(base_url) == []
 
@@ -130,6 +132,25 @@ def _choose(page: Page) -> None:
         expect(page.locator("body")).to_have_css("background-color", colour)
     page.click(".languages >> text=English")
     expect(page.locator(QUESTION).first).to_be_visible()
+
+
+def _make_and_revoke_a_key(page: Page) -> None:
+    page.click(".pages >> text=My account")
+    page.fill("#key-name", "of the tour")
+    page.click("#add-key")
+    expect(page.locator("#secret")).to_have_text(re.compile("^ferry-.{20}"))
+    row = page.locator("tr", has_text="of the tour")
+    row.locator("summary").click()
+    row.locator("button").click()
+    expect(row).to_have_count(0)
+
+
+def _read_the_audit_page(page: Page, user: str) -> None:
+    page.click(".page-links >> text=Audit log")
+    events = page.locator(".events tbody tr")
+    expect(events.first).to_contain_text(user)
+    page.click(".page-links >> text=Chat")
+    expect(page.locator("#prompt")).to_be_enabled()
 
 
 def _ended(page: Page) -> None:

@@ -16,6 +16,8 @@ PAGES = {
     "/nowhere": 404,
     "/account": 200,
     "/account/password": 200,
+    "/audit": 200,
+    "/api/docs": 200,
     "/admin": 200,
     "/admin/users": 200,
     "/admin/users/1": 200,

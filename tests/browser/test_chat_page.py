@@ -25,7 +25,8 @@ def test_a_person_logs_in_asks_and_reads_the_answer(web: WebProcess) -> None:
 
 
 def test_a_person_does_all_that_the_page_is_for(web: WebProcess) -> None:
-    tour(web.url, "bob", PASSWORD, Questions("slow 30", "slow 300", "echo done"))
+    web.admin("user", "add", "root", "--role", "administrator", "--password-stdin", stdin=PASSWORD)
+    tour(web.url, "root", PASSWORD, Questions("slow 30", "slow 300", "echo done"))
 
 
 def test_the_answer_grows_while_it_is_written_and_ends_as_rendered_markdown(alice: tuple[Page, Watch]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from browser_flow import ANSWER, QUESTION, Watch, last_answer, log_in, send, watched_page
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import update
-from web_process import PASSWORD, WebProcess
+from web_process import PASSWORD, WebProcess, log_in_form
 from xss_vectors import BREAKOUTS, ELEMENTS, MUTATIONS, VECTORS
 
 from service.web.database import Database, url_of
@@ -127,4 +127,28 @@ def test_nothing_runs_as_the_name_of_a_user(browser: Browser, web: WebProcess) -
         assert tab.locator(".who").text_content() == name
         is_clean(tab, watch, ran, web)
     database.close()
+    opened.close()
+
+
+def test_nothing_runs_where_administrators_and_auditors_read_names(browser: Browser, web: WebProcess) -> None:
+    names = [vector[:64] for vector in VECTORS if vector.isprintable()]
+    database = Database(url_of("", web.data))
+    with database.begin() as session:
+        session.add_all(
+            User(name=name, folded_name=f"{number} {name}"[:256], password_hash="", role="user")
+            for number, name in enumerate(names)
+        )
+    database.close()
+    for name in names:  # refused, and written down
+        with web.client() as client:
+            assert log_in_form(client, name, "wrong").status_code in {401, 429}
+    web.admin("user", "add", "root", "--role", "administrator", "--password-stdin", stdin=PASSWORD)
+    opened = browser.new_context(bypass_csp=True)
+    ran: list[str] = []
+    opened.expose_binding("ferryRan", lambda source: ran.append(source["page"].url))
+    tab, watch = watched_page(opened)
+    log_in(tab, web.url, "root", PASSWORD)
+    for path in ("/admin/users", "/audit", "/admin/users?find=<img src=x onerror=ferryRan()>"):
+        tab.goto(web.url + path)
+        is_clean(tab, watch, ran, web)
     opened.close()

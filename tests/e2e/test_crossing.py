@@ -11,6 +11,7 @@ from typing import Any
 import browser_flow
 import openai
 import pytest
+from browser_tour import Questions, tour
 from demo_bundle import DemoBundle, next_bundle
 from lifecycle import Lifecycle
 from roots import server_root
@@ -80,6 +81,18 @@ def test_a_person_logs_in_with_a_browser_and_reads_the_answer(server: Server) ->
     with server.container.network():
         answer = browser_flow.chat(URL, made["user"], made["password"], QUESTION)
     assert "Paris" in answer
+
+
+def test_a_person_does_all_that_the_page_is_for(server: Server) -> None:
+    made = server.ferry("user", "add", "root", "--role", "administrator")
+    long = "Tell me a long story about a ferry and its captain."
+    with server.container.network():
+        tour(
+            URL,
+            made["user"],
+            made["password"],
+            Questions(long, f"{long} Make it longer.", "What is the capital of France?"),
+        )
 
 
 def test_the_engine_has_no_network_at_all(server: Server) -> None:
