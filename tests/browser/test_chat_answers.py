@@ -122,6 +122,16 @@ def test_versions_are_switched_with_the_keyboard(alice: tuple[Page, Watch]) -> N
     expect(page.locator(QUESTION)).to_have_text(["echo second"])
 
 
+def test_one_conversation_after_the_other_has_versions_of_its_own(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    for word in ("one", "two"):
+        page.click("#new-conversation")
+        send(page, f"echo {word}")
+        assert last_answer(page) == word
+        expect(page.locator(".question .edit")).to_be_visible()
+        expect(page.locator(".branches")).to_have_count(0)
+
+
 def test_a_refused_edit_gives_the_words_back(context: BrowserContext, web: WebProcess) -> None:
     page, _ = watched_page(context)  # a refusal is an error in the console
     log_in(page, web.url, "bob", PASSWORD)

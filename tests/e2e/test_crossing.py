@@ -85,14 +85,11 @@ def test_a_person_logs_in_with_a_browser_and_reads_the_answer(server: Server) ->
 
 def test_a_person_does_all_that_the_page_is_for(server: Server) -> None:
     made = server.ferry("user", "add", "root", "--role", "administrator")
-    long = "Tell me a long story about a ferry and its captain."
+    questions = Questions(
+        "Describe a ferry in three sentences.", "Write a long story about a ferry.", "What is a ship?"
+    )
     with server.container.network():
-        tour(
-            URL,
-            made["user"],
-            made["password"],
-            Questions(long, f"{long} Make it longer.", "What is the capital of France?"),
-        )
+        tour(URL, made["user"], made["password"], questions)
 
 
 def test_the_engine_has_no_network_at_all(server: Server) -> None:

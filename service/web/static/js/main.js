@@ -17,12 +17,14 @@ import { Sidebar } from "./sidebar.js";
 import { Transcript } from "./transcript.js";
 import { explain, t } from "./words.js";
 
-const EMPTY = { id: null, title: "", leaf_id: null, messages: [], remembers_from: null };
+function emptyConversation(id) {
+  return { id, title: "", leaf_id: null, messages: [], remembers_from: null };
+}
 
 class ChatPage {
   constructor() {
     this.currentId = null;
-    this.conversation = { ...EMPTY };
+    this.conversation = emptyConversation(null);
     this.run = null; // the answer that this page follows
     this.announcer = new Announcer();
     this.drafts = new Drafts(byId("app").getAttribute("data-user"));
@@ -94,7 +96,7 @@ class ChatPage {
   show(id) {
     this.leave();
     this.currentId = id;
-    this.conversation = { ...EMPTY, id };
+    this.conversation = emptyConversation(id);
     this.sidebar.select(id);
     this.transcript.clear();
     this.notice(this.engine.isReady === false ? t("model_away_note") : "");
@@ -181,7 +183,7 @@ class ChatPage {
     const { id } = await api.createConversation();
     if (this.run === run) {
       this.currentId = id;
-      this.conversation = { ...EMPTY, id };
+      this.conversation = emptyConversation(id);
       this.sidebar.select(id);
       window.history.pushState(null, "", "/c/" + encodeURIComponent(id));
     }
