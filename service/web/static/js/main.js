@@ -103,7 +103,7 @@ class ChatPage {
     this.setTitle("");
     byId("welcome").hidden = Boolean(id);
     this.composer.load(this.drafts.get(id));
-    this.composer.focus();
+    this.focusPrompt();
   }
 
   draw(conversation) {
@@ -174,6 +174,7 @@ class ChatPage {
       onBack: (conversation) => this.draw(conversation),
     });
     this.setRun(run);
+    this.focusPrompt(); // what the keyboard was on may be gone
     this.transcript.toEnd();
     this.announcer.say(t("waiting"));
     return run;
@@ -308,6 +309,11 @@ class ChatPage {
       this.notice(explain(error));
       return null;
     }
+  }
+
+  // Not where it would bring up a keyboard on the screen.
+  focusPrompt() {
+    if (!window.matchMedia("(hover: none)").matches) this.composer.focus();
   }
 
   setTitle(title) {
