@@ -10,6 +10,9 @@ import pytest
 import tiny_model
 from engine_process import EngineProcess, chat, events, running
 
+from service.web import load
+from service.web.meter import Meter
+
 NAME = "tiny-qwen2"
 QUESTION = "the capital of France"
 CONTEXT = 4096
@@ -194,6 +197,28 @@ def test_metrics_count_what_was_read_and_written(engine: EngineProcess, ask: Cal
     after = [engine.counter(name) for name in ("prompt_tokens_total", "generation_tokens_total")]
     counted = [now - then for now, then in zip(after, before, strict=True)]
     assert counted == [usage["prompt_tokens"], usage["completion_tokens"]]
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "completions"])
+def test_the_web_counts_a_stream_that_it_hands_on_as_the_engine_does(
+    engine: EngineProcess, ask: Callable[..., Any], path: str
+) -> None:
+    names = ("prompt_tokens_total", "generation_tokens_total")
+    before = [engine.counter(name) for name in names]
+    body = {**chat(QUESTION, max_tokens=9, stream=True), "prompt": QUESTION}
+    del body["prompt" if path.startswith("chat") else "messages"]
+    sent = ask(body, f"/v1/{path}").content
+    meter = Meter(len(json.dumps(body)))
+    assert meter.feed(sent) + meter.close() == sent
+    after = [engine.counter(name) for name in names]
+    assert [meter.prompt_tokens, meter.answer_tokens] == [now - then for now, then in zip(after, before, strict=True)]
+
+
+def test_the_administration_page_finds_every_number_that_it_shows(engine: EngineProcess) -> None:
+    with engine.client() as http:
+        found = load.numbers(http.get("/metrics").text)
+    assert found.keys() == load.NAMES.keys()
+    assert 1 << 24 < found["memory_bytes"] < 1 << 36 and found["memory_available_bytes"] > 0
 
 
 def test_the_openai_client_chats_and_streams(client: openai.OpenAI) -> None:
