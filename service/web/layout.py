@@ -35,7 +35,8 @@ def context() -> dict[str, object]:
     """Return what templates/page.html needs on top of what a view passes."""
     caller = g.get("caller")
     banner = "banner_none" if services().config.web.auth == "none" else ""
-    return {"user": caller, "links": links(caller.role, request.path) if caller else [], "banner": banner}
+    shown = links(caller.role, request.path) if caller else []
+    return {"user": caller, "links": shown, "banner": banner, "own_usage": lambda: services().usage.own(caller)}
 
 
 def links(role: str, path: str) -> list[Link]:

@@ -70,6 +70,15 @@ class Usage:
             if used.get(subject, 0) >= limit:
                 raise _used_up(used[subject], limit, DAY_S - int(now) % DAY_S)
 
+    def own(self, caller: Charged) -> tuple[Used, int]:
+        """Return what the caller used, as a person, and the tokens of a day; 0 is no limit."""
+        if caller.user_id is None:
+            return Used(), 0
+        subject = user_subject(caller.user_id)
+        with self._database.begin() as session:
+            used = summary(session, day_of(self._now()), [subject])
+            return used.get(subject, Used()), limits_of(session, caller, self._default()).get(subject, 0)
+
     def charge(self, caller: Charged, tokens: int) -> None:
         """Count an answer that has ended, however it ended."""
         today, subjects = day_of(self._now()), subjects_of(caller)

@@ -70,7 +70,7 @@ def test_two_workers_count_every_answer_once_and_either_tells_the_sum(web: WebPr
     for page in ("keys", "users"):
         name = {"keys": "counted", "users": "alice"}[page]
         address = re.findall(rf'href="(/admin/{page}/\d+)">{name}<', root.get(f"/admin/{page}").text)[0]
-        assert f"{ANSWERS * TOKENS:,} tokens, {ANSWERS} requests" in root.get(address).text
+        assert f"Tokens: {ANSWERS * TOKENS:,}, requests: {ANSWERS}" in root.get(address).text
 
 
 def test_a_quota_set_on_the_page_holds_in_every_worker(web: WebProcess, root: httpx.Client) -> None:

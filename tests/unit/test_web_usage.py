@@ -85,6 +85,21 @@ def test_a_users_key_counts_for_both(web: WebApp) -> None:
     assert (after[1] - before[1], after[2] - before[2]) == (1, 2)
 
 
+def test_an_answer_on_the_page_is_counted_and_refused_beyond_the_quota(web: WebApp) -> None:
+    user_id = add_user(web, "chatty", 120)
+    chatty = web.login("chatty")
+    conversation_id = chatty.new_conversation("hello")
+    deadline = time.monotonic() + 10
+    while not used(web, f"user-{user_id}").requests:  # counted by the thread that made the answer, after its end
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert used(web, f"user-{user_id}") == Used(1, 120, 1, 120)
+    assert "Tokens: 120, requests: 1" in chatty.client.get("/account").text
+    answer = chatty.request("POST", f"/api/conversations/{conversation_id}/messages", json={"content": "more"})
+    assert (answer.status_code, answer.json["error"]["code"]) == (429, "insufficient_quota")
+    assert int(answer.headers["Retry-After"]) > 0 and used(web, f"user-{user_id}").requests == 1
+
+
 @pytest.mark.parametrize("whose", ["key", "user"])
 def test_beyond_the_quota_a_request_is_refused_in_openais_words_until_the_day_ends(web: WebApp, whose: str) -> None:
     add_user(web, f"limited by {whose}", 2 if whose == "user" else None)
