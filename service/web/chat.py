@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,13 +36,20 @@ log = logging.getLogger(__name__)
 STOP_S = 2.0
 CLOSING = "Ferry is being stopped"
 
-Adding = Callable[[Session, Conversation, Tree], tuple[PendingTurn, list[Node]]]
-
 
 class Below(Enum):
     """Where a question goes that names no parent."""
 
     LEAF = "leaf"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a turn goes: the branch above its question, the question, and what adds the two messages."""
+
+    path: Sequence[Node]
+    question: str
+    add: Callable[[], PendingTurn]
 
 
 @dataclass(frozen=True)
@@ -70,23 +78,25 @@ class Chat:
         Raises: Refusal (no such conversation or message, an answer running already, engine away, busy or unwilling).
         """
 
-        def add(session: Session, conversation: Conversation, tree: Tree) -> tuple[PendingTurn, list[Node]]:
+        def find(session: Session, conversation: Conversation, tree: Tree) -> Place:
             parent = tree.get(conversation.leaf_id if isinstance(parent_id, Below) else parent_id)
             if parent is None and not (parent_id is None or isinstance(parent_id, Below)):
                 raise conversations.message_not_found()
             above = parent.id if parent else None
-            return conversations.add_question(session, conversation, question, above), tree.path(above)
+            add = partial(conversations.add_question, session, conversation, question, above)
+            return Place(tree.path(above), question, add)
 
-        return self._begin(asker, conversation_id, add)
+        return self._begin(asker, conversation_id, find)
 
     def again(self, asker: Asker, conversation_id: str, question_id: int) -> Following:
         """Have a question answered once more, beside the answers it has. Raises: Refusal, like `ask`."""
 
-        def add(session: Session, conversation: Conversation, tree: Tree) -> tuple[PendingTurn, list[Node]]:
+        def find(session: Session, conversation: Conversation, tree: Tree) -> Place:
             question = conversations.message(session, conversation, question_id, "user")
-            return conversations.add_answer(session, conversation, question), tree.path(question.parent_id)
+            add = partial(conversations.add_answer, session, conversation, question)
+            return Place(tree.path(question.parent_id), question.content, add)
 
-        return self._begin(asker, conversation_id, add)
+        return self._begin(asker, conversation_id, find)
 
     def follow(self, user_id: int, conversation_id: str, answer_id: int) -> Following:
         """Return the events of an answer from its beginning, be it running or over. Raises: Refusal 404."""
@@ -157,7 +167,9 @@ class Chat:
         self._tools.engine.end_all(CLOSING)
         self._spools.wait_all_ended(timeout_s)
 
-    def _begin(self, asker: Asker, conversation_id: str, add: Adding) -> Following:
+    def _begin(
+        self, asker: Asker, conversation_id: str, find: Callable[[Session, Conversation, Tree], Place]
+    ) -> Following:
         with self._database.begin() as session:
             conversations.get(session, asker.user_id, conversation_id)
         cancel = Cancel()
@@ -166,8 +178,9 @@ class Chat:
             self._keep_left(conversation_id, spool)
             with self._database.begin() as session:
                 conversation = conversations.get(session, asker.user_id, conversation_id)
-                turn, path = add(session, conversation, conversations.tree_of(session, conversation))
-                shown = self._shown(session, path, turn.question)
+                place = find(session, conversation, conversations.tree_of(session, conversation))
+                shown = self._shown(session, place)
+                turn = place.add()  # last: from here on other processes wait for their turn to write
                 spool.begin(turn.answer_id)
         except BaseException:
             self._spools.end(conversation_id, spool, b"")
@@ -187,12 +200,12 @@ class Chat:
             words = "An answer of this conversation is still being written. Wait for its end, or stop it."
             raise Refusal(409, "answering", words) from error
 
-    def _shown(self, session: Session, path: Sequence[Node], question: str) -> Shown:
-        pairs = branches.pairs_of(path)
+    def _shown(self, session: Session, place: Place) -> Shown:
+        pairs = branches.pairs_of(place.path)
         settings = self._tools.settings().engine
         # How large another server's context is, only that server knows.
         room = Room(settings.context_tokens, settings.max_new_tokens) if self._tools.engine.is_local else None
-        first = windows.begin_for(pairs, self._tools.settings().history.turns, question, room)
+        first = windows.begin_for(pairs, self._tools.settings().history.turns, place.question, room)
         seen = pairs[first:]
         texts = conversations.texts(session, [number for pair in seen for number in (pair.question_id, pair.answer.id)])
         turns = tuple(Turn(texts[pair.question_id], texts[pair.answer.id]) for pair in seen)
