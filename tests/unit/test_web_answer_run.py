@@ -86,18 +86,22 @@ def test_whatever_is_edited_made_again_and_chosen_the_model_is_shown_one_branch(
 
 def test_an_answer_that_the_database_cannot_take_is_kept_beside_it_until_it_can(web: WebApp, alice: LoggedIn) -> None:
     chat = alice.new_conversation("echo before")
+    body = {"content": "slow 10"}
+    answer = alice.request("POST", f"/api/conversations/{chat}/messages", json=body, buffered=False)
+    chunks = answer.iter_encoded()
+    first = next(chunks)
     with web.database.begin() as session:
-        session.execute(
-            text("CREATE TRIGGER full BEFORE UPDATE ON messages BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
-        )
-    *pieces, end = ask(alice, f"/api/conversations/{chat}/messages", content="echo a few words")
-    assert "".join(piece.get("text", "") for piece in pieces) == "a few words"
-    assert (end["type"], end["state"]) == ("end", "partial")
+        session.execute(text("ALTER TABLE messages RENAME COLUMN first_id TO missing"))
+    events = [json.loads(line) for line in (first + b"".join(chunks)).splitlines()]
+    answer.close()
+    words = "".join(f"piece {number} " for number in range(10))
+    assert "".join(event.get("text", "") for event in events) == words
+    assert (events[-1]["type"], events[-1]["state"]) == ("end", "failed") and "database" in events[-1]["message"]
     assert [path.name for path in (web.paths.data / "answers").iterdir()] == [chat]
     with web.database.begin() as session:
-        session.execute(text("DROP TRIGGER full"))
+        session.execute(text("ALTER TABLE messages RENAME COLUMN missing TO first_id"))
     last = saved(alice, chat)["messages"][-1]
-    assert (last["content"], last["state"]) == ("a few words", "partial")
+    assert (last["content"], last["state"]) == (words, "partial")
     assert list((web.paths.data / "answers").iterdir()) == []
 
 
