@@ -4,7 +4,7 @@ import importlib
 import sys
 
 # In this order; `compiled` needs a C compiler and runs only when it is named.
-PARTS = ("bundle", "install", "engine", "cancels", "overload", "web")
+PARTS = ("bundle", "install", "engine", "cancels", "overload", "web", "audit")
 
 for name in sys.argv[1:] or PARTS:
     print(f"== {name}")
