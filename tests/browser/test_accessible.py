@@ -18,6 +18,7 @@ PAGES = {
     "/account/password": 200,
     "/audit": 200,
     "/api/docs": 200,
+    "/consent": 200,
     "/admin": 200,
     "/admin/users": 200,
     "/admin/users/1": 200,

@@ -1,0 +1,68 @@
+"""The audit log in a browser: a user who agrees to a full record, and an auditor who reads, filters and checks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser_flow import last_answer, send, watched_page
+from playwright.sync_api import Browser, Page, expect
+from web_process import PASSWORD, WebProcess, web_process
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+    with web_process(tmp_path_factory.mktemp("web"), '[audit]\ncontent = "full"\n') as web:
+        web.add_user("alice")
+        web.add_user("olga", "auditor")
+        yield web
+
+
+@pytest.fixture
+def page(browser: Browser, recorded: WebProcess) -> Iterator[Page]:
+    opened = browser.new_context(locale="en-GB")
+    tab, watch = watched_page(opened)
+    yield tab
+    assert watch.problems == []
+    assert watch.foreign(recorded.url) == []
+    opened.close()
+
+
+def log_in(page: Page, url: str, name: str) -> None:
+    page.goto(f"{url}/login")
+    page.fill("#username", name)
+    page.fill("#password", PASSWORD)
+    page.click("button[type=submit]")
+
+
+def test_a_user_agrees_once_and_is_told_on_the_page_what_is_recorded(page: Page, recorded: WebProcess) -> None:
+    log_in(page, recorded.url, "alice")
+    expect(page.locator("h1")).to_have_text("Your questions are recorded")
+    page.click("#agree")
+    expect(page.locator("#recorded")).to_have_text("Your questions and answers are recorded in full.")
+    send(page, "echo <img src=x onerror=alert(1)>")
+    last_answer(page)
+    page.goto(recorded.url)
+    expect(page.locator("#prompt")).to_be_enabled()
+    page.goto(f"{recorded.url}/account")
+    expect(page.locator("#recorded")).to_contain_text("recorded in full")
+
+
+def test_an_auditor_reads_filters_checks_and_downloads(page: Page, recorded: WebProcess, tmp_path: Path) -> None:
+    log_in(page, recorded.url, "olga")
+    expect(page.locator("h1")).to_have_text("Audit log")
+    page.click("#check")
+    expect(page.locator("#chain-state")).to_contain_text("Whole: at the last check")
+    page.fill("#user", "alice")
+    page.select_option("#event", label="Question asked")
+    page.click("#apply")
+    expect(page.locator(".events tbody tr")).to_have_count(1)
+    page.click(".events summary")
+    expect(page.locator(".events pre")).to_have_text("echo <img src=x onerror=alert(1)>")
+    with page.expect_download() as found:
+        page.click("#json")
+    found.value.save_as(tmp_path / "audit.json")
+    (event,) = json.loads((tmp_path / "audit.json").read_text())
+    assert (event["event"], event["user"]) == ("question", "alice")
