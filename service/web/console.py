@@ -76,9 +76,9 @@ def last_page(count: int) -> int:
 
 
 def contains(column: InstrumentedAttribute[str], text: str) -> ColumnElement[bool]:
-    """Make the condition that a column has the text in it; % and _ are themselves."""
+    """Make the condition that a column has the text in it, in small or capital letters; % and _ are themselves."""
     escaped = "".join(ESCAPE + letter if letter in f"%_{ESCAPE}" else letter for letter in text)
-    return column.like(f"%{escaped}%", escape=ESCAPE)
+    return column.ilike(f"%{escaped}%", escape=ESCAPE)
 
 
 def missing() -> Refusal:
