@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -58,12 +60,25 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
             yield running
 
 
+@pytest.fixture(scope="module")
+def naming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """The same nginx with the one line of docs/accounts.md, so that its password is Ferry's too."""
+    (line,) = re.findall(r"proxy_set_header X-Remote-User .*", (ROOT / "docs" / "accounts.md").read_text())
+    beside = "proxy_set_header X-Forwarded-Proto $scheme;"
+    settings = 'auth = "proxy"\ntrusted_proxies = ["127.0.0.1"]\nproxy_header = "X-Remote-User"\n'
+    with (
+        web_process(tmp_path_factory.mktemp("naming"), settings) as web,
+        nginx(tmp_path_factory.mktemp("nginx"), web, {beside: f"{beside}\n{line}"}) as running,
+    ):
+        yield running
+
+
 @contextmanager
-def nginx(folder: Path, web: WebProcess) -> Iterator[Front]:
+def nginx(folder: Path, web: WebProcess, changes: Mapping[str, str] = MappingProxyType({})) -> Iterator[Front]:
     secure, plain = free_port(), free_port()
     ports = {"listen 443 ssl": f"listen 127.0.0.1:{secure} ssl", "listen 80;": f"listen 127.0.0.1:{plain};"}
     text = (ROOT / "docs" / "nginx" / "ferry.conf").read_text()
-    for standing, here in (ports | {"http://127.0.0.1:8080": web.url}).items():
+    for standing, here in {**ports, "http://127.0.0.1:8080": web.url, **changes}.items():
         assert standing in text
         text = text.replace(standing, here)
     (folder / "ferry.conf").write_text(text)
@@ -186,3 +201,35 @@ def test_a_client_that_leaves_frees_the_engine_through_nginx_too(front: Front) -
     with front.client(None, **headers) as client, client.stream("POST", "/v1/chat/completions", json=body) as answer:
         next(line for line in answer.iter_lines() if "piece" in line)
     front.web.engine.wait_until_gone(left + 1)
+
+
+def test_nginxs_password_is_enough_where_ferry_believes_it(naming: Front) -> None:
+    with naming.client() as browser:
+        page = browser.get("/").text
+        assert f">{DOOR[0]}<" in page
+        browser.headers["X-CSRF-Token"] = csrf_of(page)
+        chat = browser.post("/api/conversations").json()["id"]
+        answer = browser.post(f"/api/conversations/{chat}/messages", json={"content": "echo by name"})
+        assert answer.status_code == 200 and "by name" in answer.text
+        cookies = browser.get("/account").request.headers["Cookie"]
+        assert "ferry_form" in cookies and "ferry_session" not in cookies
+    assert "Secure" in naming.client().get("/").headers["Set-Cookie"]
+
+
+def test_nobody_behind_nginx_chooses_another_name(naming: Front) -> None:
+    with naming.client(**{"X-Remote-User": "admin"}) as browser:
+        assert f">{DOOR[0]}<" in browser.get("/").text
+    key = naming.web.add_key("named")
+    with naming.client(None, **{"X-Remote-User": "admin", "Authorization": f"Bearer {key}"}) as program:
+        assert program.get("/v1/models").status_code == 200
+    users = [row["user"] for row in naming.web.admin("user", "list")["users"]]
+    assert "admin" not in users
+
+
+def test_the_audit_log_has_the_clients_own_address(naming: Front) -> None:
+    with naming.client(**{"X-Forwarded-For": "203.0.113.66"}) as browser:
+        browser.headers["X-CSRF-Token"] = csrf_of(browser.get("/").text)
+        browser.post("/account/keys", data={"name": "logged", "csrf_token": browser.headers["X-CSRF-Token"]})
+    log = "".join(path.read_text() for path in naming.web.log.rglob("*.jsonl"))
+    (line,) = [line for line in log.splitlines() if "/logged" in line]
+    assert "127.0.0.1" in line and "203.0.113.66" not in line, "what the client writes itself is not believed"
