@@ -36,7 +36,14 @@ def section(name: str, path: str) -> Blueprint:
     blueprint = Blueprint(name, __name__, url_prefix=path)
     rights.declare(blueprint, rights.ADMINISTER)
     blueprint.before_request(language.switch)
+    blueprint.register_error_handler(Problem, _explain)
     return blueprint
+
+
+def _explain(problem: Problem) -> BaseResponse:
+    """Return to the page that the form stands on, which then says what the problem is."""
+    about: dict[str, str] = dict(request.view_args or {})
+    return back(f"{request.blueprint}.{'one' if about else 'index'}", problem=problem.name, **about)
 
 
 def page(tab: str, template: str = "", **values: object) -> str:
@@ -54,7 +61,10 @@ def back(endpoint: str, done: str = "", problem: str = "", **arguments: str | in
 
 
 def record(event: str, **facts: object) -> None:
-    """Write a line of the audit log: what this administrator has just done."""
+    """Write a line of the audit log: what this administrator does.
+
+    The last thing in a change's transaction: what cannot be recorded is not done. Raises: AuditUnavailable.
+    """
     services().audit.write(event, user=caller().name, address=request.remote_addr or "", **facts)
 
 

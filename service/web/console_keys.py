@@ -60,22 +60,20 @@ def _found(session: Session, wanted: str, is_all: bool, number: int) -> tuple[li
 
 
 @blueprint.post("")
-def add() -> BaseResponse | str:
+def add() -> str:
     """Make a key, for somebody or for nobody, and show it."""
     name, owner = request.form.get("name", "").strip(), request.form.get("owner", "").strip()
-    try:
-        tokens = quota_of(request.form.get("tokens_per_day", ""))
-        with services().database.begin() as session:
-            user = _owner(session, owner)
-            if session.scalar(select(ApiKey.id).where(ApiKey.name == name)) is not None:
-                raise Problem("key_taken")
+    tokens = quota_of(request.form.get("tokens_per_day", ""))
+    with services().database.begin() as session:
+        user = _owner(session, owner)
+        if session.scalar(select(ApiKey.id).where(ApiKey.name == name)) is not None:
+            raise Problem("key_taken")
+        try:
             secret = keys.add_key(session, name, user, tokens)
-            row = session.scalars(select(ApiKey).where(ApiKey.name == name)).one()
-    except Problem as problem:
-        return back("console_keys.index", problem=problem.name)
-    except AdminError:
-        return back("console_keys.index", problem="key_name")
-    record("key_added", subject=name, owner=user.name if user else None, tokens_per_day=tokens)
+        except AdminError as error:
+            raise Problem("key_name") from error
+        row = session.scalars(select(ApiKey).where(ApiKey.name == name)).one()
+        record("key_added", subject=name, owner=user.name if user else None, tokens_per_day=tokens)
     link = url_for("console_keys.one", key_id=row.id)
     return page("keys", "console_secret.html", kind="key", name=name, secret=secret, link=link)
 
@@ -96,20 +94,17 @@ def revoke(key_id: str) -> BaseResponse:
     with services().database.begin() as session:
         key = _key(session, key_id)
         keys.revoke_key(session, key.name)
-    record("key_revoked", subject=key.name)
+        record("key_revoked", subject=key.name)
     return back("console_keys.one", done="revoked", key_id=key_id)
 
 
 @blueprint.post("/<key_id>/quota")
 def change_quota(key_id: str) -> BaseResponse:
-    try:
-        tokens = quota_of(request.form.get("tokens_per_day", ""))
-    except Problem as problem:
-        return back("console_keys.one", problem=problem.name, key_id=key_id)
+    tokens = quota_of(request.form.get("tokens_per_day", ""))
     with services().database.begin() as session:
         key = _key(session, key_id)
         key.tokens_per_day = tokens
-    record("quota_changed", subject=f"key {key.name}", tokens_per_day=tokens)
+        record("quota_changed", subject=f"key {key.name}", tokens_per_day=tokens)
     return back("console_keys.one", done="quota", key_id=key_id)
 
 

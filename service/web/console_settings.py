@@ -23,25 +23,26 @@ def change(name: str) -> BaseResponse | tuple[str, int]:
     """Set a value, or with `reset` let the file's hold again."""
     settings = services().settings
     text = request.form.get("value", "")
+    is_reset = "reset" in request.form
     try:
         with services().database.begin() as session:
-            if "reset" in request.form:
+            if is_reset:
                 settings.reset(session, name)
+                record("setting_reset", subject=name)
             else:
-                value = settings.put(session, name, text, caller().name)
+                _record_change(name, settings.put(session, name, text, caller().name))
     except KeyError as error:
         raise console.missing() from error
     except BadSetting:
         return _page(refused=name, text=text), 400
     settings.forget()
-    if "reset" in request.form:
-        record("setting_reset", subject=name)
-        return back("console_settings.index", done="setting_reset")
-    # A system prompt is a text: the log says that it changed, and how long it is.
-    record(
-        "setting_changed", subject=name, **({"characters": len(value)} if isinstance(value, str) else {"value": value})
-    )
-    return back("console_settings.index", done="setting")
+    return back("console_settings.index", done="setting_reset" if is_reset else "setting")
+
+
+def _record_change(name: str, value: object) -> None:
+    """Record a value; of a text, which the log may not hold, how long it is."""
+    facts = {"characters": len(value)} if isinstance(value, str) else {"value": value}
+    record("setting_changed", subject=name, **facts)
 
 
 def _page(refused: str = "", text: str = "") -> str:

@@ -57,18 +57,16 @@ def add() -> BaseResponse | str:
     """Make an account, and show its one-time password."""
     name, role = request.form.get("name", "").strip(), request.form.get("role", "")
     if role not in accounts.ROLES:
-        return back("console_users.index", problem="role")
+        raise Problem("role")
     password = generate_password()
-    try:
-        with services().database.begin() as session:
-            if accounts.find_user(session, name) is not None:
-                raise Problem("name_taken")
+    with services().database.begin() as session:
+        if accounts.find_user(session, name) is not None:
+            raise Problem("name_taken")
+        try:
             user = accounts.add_user(session, name, password, role, must_change=True)
-    except Problem as problem:
-        return back("console_users.index", problem=problem.name)
-    except AdminError:
-        return back("console_users.index", problem="name")
-    record("user_added", subject=user.name, role=role)
+        except AdminError as error:
+            raise Problem("name") from error
+        record("user_added", subject=user.name, role=role)
     return _one_time(user, password)
 
 
@@ -99,74 +97,81 @@ def one(user_id: str) -> str:
 def change_role(user_id: str) -> BaseResponse:
     role = request.form.get("role", "")
     if role not in accounts.ROLES:
-        return _back(user_id, problem="role")
-    try:
-        with _changing(user_id) as user:
-            before, user.role = user.role, role
-    except roles.LastAdministrator:
-        return _back(user_id, problem="last_administrator")
-    if before != role:
-        record("role_changed", subject=user.name, role=role, before=before)
-    return _back(user_id, done="role")
+        raise Problem("role")
+    with _changing(user_id) as change:
+        if change.user.role != role:
+            change.note("role_changed", role=role, before=change.user.role)
+            change.user.role = role
+    return _back(user_id, "role")
 
 
 @blueprint.post("/<user_id>/enabled")
 def switch(user_id: str) -> BaseResponse:
     is_enabled = request.form.get("enabled") == "1"
-    try:
-        with services().database.begin() as session, roles.keeping_an_administrator(session):
-            user = _user(session, user_id)
-            accounts.set_enabled(session, user, is_enabled)
-            if is_enabled:
-                lockout.forgive(session, user.name)
-    except roles.LastAdministrator:
-        return _back(user_id, problem="last_administrator")
     word = "enabled" if is_enabled else "disabled"
-    record(f"user_{word}", subject=user.name)
-    return _back(user_id, done=word)
+    with _changing(user_id) as change:
+        accounts.set_enabled(change.session, change.user, is_enabled)
+        if is_enabled:
+            lockout.forgive(change.session, change.user.name)
+        change.note(f"user_{word}")
+    return _back(user_id, word)
 
 
 @blueprint.post("/<user_id>/unlock")
 def unlock(user_id: str) -> BaseResponse:
     """End the wait after too many wrong passwords."""
-    with services().database.begin() as session:
-        user = _user(session, user_id)
-        lockout.forgive(session, user.name)
-    record("user_unlocked", subject=user.name)
-    return _back(user_id, done="unlocked")
+    with _changing(user_id) as change:
+        lockout.forgive(change.session, change.user.name)
+        change.note("user_unlocked")
+    return _back(user_id, "unlocked")
 
 
 @blueprint.post("/<user_id>/password")
-def reset_password(user_id: str) -> BaseResponse | str:
+def reset_password(user_id: str) -> str:
     """Give a new one-time password, show it, and end the account's logins."""
     password = generate_password()
-    with services().database.begin() as session:
-        user = _user(session, user_id)
-        if user.source != "local":
-            return _back(user_id, problem="password_elsewhere")
-        accounts.set_password(session, user, password, must_change=True)
-        lockout.forgive(session, user.name)
-    record("password_changed", subject=user.name)
-    return _one_time(user, password)
+    with _changing(user_id) as change:
+        if change.user.source != "local":
+            raise Problem("password_elsewhere")
+        accounts.set_password(change.session, change.user, password, must_change=True)
+        lockout.forgive(change.session, change.user.name)
+        change.note("password_changed")
+    return _one_time(change.user, password)
 
 
 @blueprint.post("/<user_id>/quota")
 def change_quota(user_id: str) -> BaseResponse:
-    try:
-        tokens = quota_of(request.form.get("tokens_per_day", ""))
-    except Problem as problem:
-        return _back(user_id, problem=problem.name)
-    with services().database.begin() as session:
-        user = _user(session, user_id)
-        user.tokens_per_day = tokens
-    record("quota_changed", subject=user.name, tokens_per_day=tokens)
-    return _back(user_id, done="quota")
+    tokens = quota_of(request.form.get("tokens_per_day", ""))
+    with _changing(user_id) as change:
+        change.user.tokens_per_day = tokens
+        change.note("quota_changed", tokens_per_day=tokens)
+    return _back(user_id, "quota")
+
+
+class Change:
+    """A change of one account, and the line of the audit log that it is to leave."""
+
+    def __init__(self, session: Session, user: User) -> None:
+        self.session = session
+        self.user = user
+        self.lines: list[tuple[str, dict[str, object]]] = []
+
+    def note(self, event: str, **facts: object) -> None:
+        self.lines.append((event, facts))
 
 
 @contextmanager
-def _changing(user_id: str) -> Iterator[User]:
-    with services().database.begin() as session, roles.keeping_an_administrator(session):
-        yield _user(session, user_id)
+def _changing(user_id: str) -> Iterator[Change]:
+    """Change an account, all of it or nothing. Raises: Problem when no administrator would be left, Refusal 404."""
+    with services().database.begin() as session:
+        change = Change(session, _user(session, user_id))
+        try:
+            with roles.keeping_an_administrator(session):
+                yield change
+        except roles.LastAdministrator as error:
+            raise Problem("last_administrator") from error
+        for event, facts in change.lines:
+            record(event, subject=change.user.name, **facts)
 
 
 def _user(session: Session, user_id: str) -> User:
@@ -176,8 +181,8 @@ def _user(session: Session, user_id: str) -> User:
     return user
 
 
-def _back(user_id: str, done: str = "", problem: str = "") -> BaseResponse:
-    return back("console_users.one", done, problem, user_id=user_id)
+def _back(user_id: str, done: str) -> BaseResponse:
+    return back("console_users.one", done, user_id=user_id)
 
 
 def _one_time(user: User, password: str) -> str:

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from service.web.accounts import Caller
 from service.web.errors import AdminError
-from service.web.models import ApiKey, User, digest
+from service.web.models import ApiKey, Usage, User, digest
+from service.web.usage import key_subject
 
 PREFIX = "ferry-"  # lets a secret scanner and a person recognise one
 MAX_NAME = 64
@@ -35,7 +36,15 @@ def add_key(session: Session, name: str, user: User | None = None, tokens_per_da
             tokens_per_day=tokens_per_day,
         )
     )
+    session.flush()
+    _begin_at_zero(session, name)
     return key
+
+
+def _begin_at_zero(session: Session, name: str) -> None:
+    """Forget what a removed key used: SQLite gives its number to the next one."""
+    number = session.scalar(select(ApiKey.id).where(ApiKey.name == name)) or 0
+    session.execute(delete(Usage).where(Usage.subject == key_subject(number)))
 
 
 def list_of(session: Session, user_id: int) -> Sequence[ApiKey]:

@@ -6,18 +6,16 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from web_app import LoggedIn, WebApp, web_app
 from web_process import PASSWORD, log_in_form
 
-from service.config import Audit, Config, Web
-from service.web import accounts, audit_state, condition, console, language
-from service.web.condition import Disk
+from service.web import accounts, console
+from service.web.audit import AuditUnavailable
 from service.web.models import ApiKey, Setting, User
+from service.web.services import services
 
 PAGES = ("/admin", "/admin/users", "/admin/keys", "/admin/settings", "/admin/release")
 
@@ -308,31 +306,33 @@ def test_a_setting_that_cannot_be_is_shown_again_with_what_is_allowed(web: WebAp
         assert list(session.scalars(select(Setting))) == []
 
 
-@pytest.mark.parametrize(
-    ("change", "warning"),
-    [
-        ({}, ""),
-        ({"web": Web(listen="0.0.0.0:80")}, "plain_http"),
-        ({"web": Web(tls_certificate="/nowhere.pem", tls_key="/nowhere.key")}, "certificate"),
-        ({"audit": Audit(enabled=False)}, "audit_off"),
-    ],
-)
-def test_what_is_wrong_is_warned_of(web: WebApp, root: LoggedIn, change: dict, warning: str) -> None:
-    config = replace(Config(web=Web(listen="127.0.0.1:80")), **change)
-    found = condition.look(web.paths, config, web.database, is_secure=False)
-    assert found.warnings == ((warning,) if warning else ())
-    assert f"admin_warn_{warning}" in language.strings("en") or not warning
+def test_what_cannot_be_recorded_is_not_done(web: WebApp, root: LoggedIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.add_user("ivan")
+    web.add_key("kept", "ivan")
+    number, key = user_id(web, "ivan"), key_named(web, "kept")
+    with web.app.app_context():
+        log = services().audit
 
+    def is_full(*_: object, **__: object) -> int:
+        raise AuditUnavailable("the disk is full")
 
-def test_a_disk_that_is_almost_full_is_warned_of() -> None:
-    assert [Disk(Path("/"), free, 1 << 40).is_low for free in (1 << 29, 1 << 31)] == [True, False]
-    assert not Disk(Path("/"), 1 << 29, 1 << 30).is_low  # a small disk that is half empty
-
-
-def test_a_log_that_was_found_broken_is_warned_of(web: WebApp, root: LoggedIn) -> None:
-    assert "not to be whole" not in root.client.get("/admin").text
-    state = {"at": "2026-01-01T00:00:00+00:00", "is_ok": False, "lines": 1234, "head": "", "problems": ["a:1: changed"]}
-    (web.paths.data / audit_state.NAME).write_text(json.dumps(state))
-    page = root.client.get("/admin").text
-    assert "not to be whole" in page and "1,234 lines" in page
-    (web.paths.data / audit_state.NAME).unlink()
+    monkeypatch.setattr(log, "write", is_full)
+    forms = {
+        "/admin/users": {"name": "judy", "role": "administrator"},
+        f"/admin/users/{number}/role": {"role": "administrator"},
+        f"/admin/users/{number}/enabled": {"enabled": "0"},
+        f"/admin/users/{number}/password": {},
+        f"/admin/users/{number}/quota": {"tokens_per_day": "1"},
+        "/admin/keys": {"name": "judy's"},
+        f"/admin/keys/{key.id}/quota": {"tokens_per_day": "1"},
+        f"/admin/keys/{key.id}/revoke": {},
+        "/admin/settings/history.turns": {"value": "1"},
+    }
+    before = stored(web, "ivan")
+    for path, form in forms.items():
+        assert post(root, path, **form).status_code == 503, path
+    ivan, kept = stored(web, "ivan"), key_named(web, "kept")
+    assert (ivan.role, ivan.is_enabled, ivan.tokens_per_day) == ("user", True, None)
+    assert ivan.password_hash == before.password_hash and (kept.tokens_per_day, kept.revoked_at) == (None, None)
+    with web.database.begin() as session:
+        assert accounts.find_user(session, "judy") is None and list(session.scalars(select(Setting))) == []

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from web_app import WebApp, web_app
 
-from service.web import accounts, usage
+from service.web import accounts, keys, usage
 from service.web.errors import Refusal
 from service.web.meter import Meter, asking
 from service.web.models import ApiKey
@@ -111,6 +111,15 @@ def test_beyond_the_quota_a_request_is_refused_in_openais_words_until_the_day_en
     assert answer.json["error"]["code"] == "insufficient_quota" and "2 of 2" in answer.json["error"]["message"]
     assert 0 < int(answer.headers["Retry-After"]) <= DAY_S
     assert len(web.engine.requests) == asked + 1
+
+
+def test_a_new_key_has_used_nothing_whatever_number_it_gets(web: WebApp) -> None:
+    secret, number = key_of(web, "selftest-1")
+    completion(web, secret)
+    with web.database.begin() as session:
+        keys.remove_key(session, "selftest-1")
+    _, number = key_of(web, "the next")
+    assert used(web, f"key-{number}") == Used()
 
 
 def test_the_default_holds_for_who_has_no_quota_and_zero_is_none(web: WebApp) -> None:
