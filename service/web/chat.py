@@ -174,16 +174,21 @@ class Chat:
             conversations.get(session, asker.user_id, conversation_id)
         cancel = Cancel()
         spool = self._locked(conversation_id, cancel)
+        end = None  # what was left there stays until it is kept
         try:
             self._keep_left(conversation_id, spool)
+            end = b""
             with self._database.begin() as session:
                 conversation = conversations.get(session, asker.user_id, conversation_id)
                 place = find(session, conversation, conversations.tree_of(session, conversation))
                 shown = self._shown(session, place)
                 turn = place.add()  # last: from here on other processes wait for their turn to write
                 spool.begin(turn.answer_id)
+        except OSError as error:
+            self._spools.end(conversation_id, spool, end)
+            raise _no_room() from error
         except BaseException:
-            self._spools.end(conversation_id, spool, b"")
+            self._spools.end(conversation_id, spool, end)
             raise
         following = Following(self._database, turn.answer_id, self._spools.find(conversation_id))
         try:
@@ -199,6 +204,8 @@ class Chat:
         except Busy as error:
             words = "An answer of this conversation is still being written. Wait for its end, or stop it."
             raise Refusal(409, "answering", words) from error
+        except OSError as error:
+            raise _no_room() from error
 
     def _shown(self, session: Session, place: Place) -> Shown:
         pairs = branches.pairs_of(place.path)
@@ -242,3 +249,8 @@ class Chat:
         with self._database.begin() as session:
             unfinished = (Message.conversation_id == conversation_id, Message.state == "partial")
             session.execute(update(Message).where(Message.id == answer_id, *unfinished).values(content=text))
+
+
+def _no_room() -> Refusal:
+    log.exception("the file of an answer cannot be written")
+    return Refusal(503, "no_room", "No answer can be written here now. The administrator has to make room.")

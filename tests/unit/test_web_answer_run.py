@@ -125,6 +125,32 @@ def test_on_a_full_disk_the_answer_ends_truthfully_and_the_next_one_works(
     assert ask(alice, f"/api/conversations/{chat}/messages", content="echo again")[-1]["state"] == "complete"
 
 
+def test_where_no_answer_can_be_begun_the_question_is_refused_and_nothing_is_kept(web: WebApp, alice: LoggedIn) -> None:
+    chat = alice.new_conversation("echo before")
+    before = saved(alice, chat)
+    folder = web.paths.data / "answers"
+    folder.rename(folder.with_name("elsewhere"))
+    folder.touch()  # root may write into any folder: a file in its place keeps everybody out
+    try:
+        answer = alice.request("POST", f"/api/conversations/{chat}/messages", json={"content": "echo more"})
+    finally:
+        folder.unlink()
+        folder.with_name("elsewhere").rename(folder)
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, "no_room")
+    assert saved(alice, chat) == before
+    assert ask(alice, f"/api/conversations/{chat}/messages", content="echo more")[-1]["state"] == "complete"
+
+
+def test_what_was_left_of_an_answer_is_kept_by_the_next_question(web: WebApp, alice: LoggedIn) -> None:
+    chat = alice.new_conversation("echo before")
+    answer = saved(alice, chat)["messages"][-1]["id"]
+    with web.database.begin() as session:
+        session.execute(text(f"UPDATE messages SET state = 'partial', content = '' WHERE id = {answer}"))
+    (web.paths.data / "answers" / chat).write_text(f'{answer}\n{{"type": "text", "text": "half a"}}\n{{"type": "te')
+    assert ask(alice, f"/api/conversations/{chat}/messages", content="echo more")[-1]["state"] == "complete"
+    assert [message["content"] for message in saved(alice, chat)["messages"]][1:] == ["half a", "echo more", "more"]
+
+
 def test_each_answer_is_recorded_once_whoever_reads_it_again(web: WebApp, alice: LoggedIn) -> None:
     before = chats(web)
     chat = alice.new_conversation("echo one")
