@@ -26,7 +26,7 @@ class _Entry:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.seq = 0
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
         self.is_done = False
 
 
@@ -96,9 +96,11 @@ class Audit:
             last = beside_the_loop(lambda: self._log.append([entry.facts for entry in entries])).seq
             for number, entry in enumerate(entries):
                 entry.seq = last - len(entries) + 1 + number
-        except OSError as error:
+        except BaseException as error:
             for entry in entries:
                 entry.error = error
+            if not isinstance(error, Exception):
+                raise
         finally:
             for entry in entries:
                 entry.is_done = True

@@ -315,3 +315,25 @@ def test_a_log_that_is_switched_off_writes_nothing(tmp_path: Path) -> None:
     audit = Audit(*make_folders(tmp_path), config.Audit(enabled=False, content="full"))
     assert audit.write("login", user="alice") == 0
     assert (list((tmp_path / "log").iterdir()), audit.content) == ([], "none")
+
+
+def test_a_disk_that_makes_a_writer_wait_does_not_hold_up_the_loop_that_serves(tmp_path: Path) -> None:
+    make_folders(tmp_path)
+    script = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import gevent, os; from pathlib import Path\n"
+        "from service import config; from service.web.audit import Audit\n"
+        "held = monkey.get_original('_thread', 'allocate_lock')(); held.acquire()\n"
+        "def fdatasync(_): held.acquire(timeout=5) or os._exit(9); held.release()\n"
+        "os.fdatasync = fdatasync\n"
+        "audit = Audit(Path('log'), Path('data'), config.Audit())\n"
+        "writers = [gevent.spawn(audit.write, 'test', user=str(n)) for n in range(50)]\n"
+        "gevent.spawn_later(0.05, held.release)\n"
+        "gevent.joinall(writers, raise_error=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    log = Log(tmp_path / "log", tmp_path / "data")
+    assert (len(lines(log)), problems(log)) == (50, [])
