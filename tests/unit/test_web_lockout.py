@@ -9,7 +9,7 @@ import pytest
 from web_app import WebApp, web_app
 from web_process import PASSWORD, log_in_form
 
-from service.web import lockout
+from service.web import accounts, lockout, login, passwords
 from service.web.models import Failure, Login
 from service.web.rates import Rates
 
@@ -106,3 +106,27 @@ def test_too_many_requests_are_429_and_say_when_to_come_back(tmp_path: Path) -> 
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert answers[-1].headers["Retry-After"] and answers[-1].json["error"]["code"] == "too_many_requests"
         assert web.app.test_client().get("/healthz").status_code == 200
+
+
+def test_each_reason_to_refuse_costs_one_hash_and_a_wait_costs_none(
+    web: WebApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes time is counted, not timed: an unknown name must not be quicker than a wrong password."""
+    checked: list[bool] = []
+
+    def count(password: str, password_hash: str | None) -> bool:
+        checked.append(password_hash is None)
+        return passwords.is_password(password, password_hash)
+
+    monkeypatch.setattr(login, "is_password", count)
+    web.add_user("bob")
+    with web.database.begin() as session:
+        accounts.set_enabled(session, accounts.get_user(session, "bob"), False)
+    for name, password in (("alice", "wrong"), ("nobody", PASSWORD), ("bob", PASSWORD), ("alice", "x" * 5000)):
+        before = len(checked)
+        assert log_in_form(web.app.test_client(), name, password).status_code == 401
+        assert len(checked) == before + 1, name
+    for _ in range(5):
+        lockout.begin(web.database, "alice", "127.0.0.1")
+    before = len(checked)
+    assert log_in_form(web.app.test_client(), "alice", PASSWORD).status_code == 429 and len(checked) == before
