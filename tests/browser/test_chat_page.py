@@ -97,7 +97,7 @@ def test_a_reload_shows_the_conversation(alice: tuple[Page, Watch]) -> None:
 
 def test_a_second_account_does_not_see_it(alice: tuple[Page, Watch], browser: Browser, web: WebProcess) -> None:
     page, _ = alice
-    send(page, "echo alice's secret")
+    send(page, "echo alice's zanzibar")
     last_answer(page)
     other = browser.new_context(locale="en-GB")
     theirs, watch = watched_page(other)
@@ -105,7 +105,7 @@ def test_a_second_account_does_not_see_it(alice: tuple[Page, Watch], browser: Br
     theirs.goto(page.url)
     expect(theirs).to_have_url(f"{web.url}/")
     expect(theirs.locator("#conversations .empty")).to_be_visible()
-    assert "secret" not in theirs.content()
+    assert "zanzibar" not in theirs.content()
     other.close()
     assert watch.problems == []
 
