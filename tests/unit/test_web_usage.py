@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+import foreign_server
 import pytest
+from foreign_server import CHAT, piece, stream
 from sqlalchemy import select
 from web_app import WebApp, web_app
 
@@ -192,3 +195,18 @@ def test_another_server_is_asked_for_its_count_only_where_the_client_did_not() -
 def test_an_error_in_a_stream_is_never_taken_out() -> None:
     event = b"data: " + json.dumps({"error": {"message": "no"}, "usage": {"prompt_tokens": 1}}).encode() + b"\n\n"
     assert Meter(0, is_asked=True).feed(event) == event
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_another_servers_count_is_taken_and_seen_by_those_alone_who_asked(tmp_path: Path, asked: bool) -> None:
+    counts = {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 11}}
+    with foreign_server.running() as foreign:
+        foreign.replies |= {CHAT: stream(piece("Hello"), piece(" you", "stop"), counts, "data: [DONE]\n\n")}
+        with web_app(tmp_path, f'[engine]\nurl = "{foreign.url}"\n') as web:
+            key, key_id = key_of(web, "script")
+            options = {"stream_options": {"include_usage": True}} if asked else {}
+            answer = completion(web, key, stream=True, **options)
+            assert used(web, f"key-{key_id}").tokens == 61
+    assert answer.text.count("data: ") == (4 if asked else 3) and ('"usage"' in answer.text) is asked
+    assert answer.text.endswith('"finish_reason": "stop", "token_ids": null}]}\n\ndata: [DONE]\n\n') is not asked
+    assert foreign.requests[-1]["stream_options"] == {"include_usage": True}
