@@ -60,7 +60,7 @@ function isKnown(value) {
 }
 
 function speed(value) {
-  return value.toFixed(1) + " /s";
+  return value.toFixed(value < 100 ? 1 : 0) + " /s";
 }
 
 function share(value) {
