@@ -43,6 +43,6 @@ def _address(places: Places) -> tuple[str | None, str, str | None]:
         return None, "", "only root may read the settings"
     try:
         settings = admin.ask(places, "config")
-    except FerryError as error:
-        return None, "", error.message
+    except (FerryError, OSError) as error:
+        return None, "", str(error)
     return str(settings["url"]), str(settings.get("certificate", "")), None

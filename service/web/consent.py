@@ -42,7 +42,11 @@ def demand(known: Caller) -> None:
 @blueprint.app_context_processor
 def context() -> dict[str, object]:
     """Return what templates/recorded.html needs."""
-    return {"recording": services().audit.content, "retain_days": services().config.audit.retain_days}
+    audit = services().audit
+    return {
+        "recording": audit.content if audit.is_enabled else "off",
+        "retain_days": services().config.audit.retain_days,
+    }
 
 
 @blueprint.get("")

@@ -149,6 +149,14 @@ def test_a_consent_is_void_once_the_setting_was_another(web: WebApp, content: st
     assert (consents.settle(web.database, "none"), consents.settle(web.database, "none")) == ("full", None)
 
 
+def test_the_users_are_told_when_nothing_is_recorded(tmp_path: Path) -> None:
+    with web_app(tmp_path, "[audit]\nenabled = false\n") as web:
+        web.add_user("alice")
+        web.add_user("olga", "auditor")
+        assert "Your questions are not recorded." in web.login("alice").request("GET", "/").text
+        assert "switched off" in page(web)
+
+
 def test_the_page_is_for_auditors_and_administrators(web: WebApp) -> None:
     assert [web.login(name).request("GET", "/audit").status_code for name in ("alice", "olga", "root")] == [
         403,
