@@ -49,7 +49,7 @@ class Server:
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ]
-        words = [program("initdb"), "-D", folder / "data", *how, "--locale=C.UTF-8", "--no-sync"]
+        words = [program("initdb"), "-D", folder / "data", *how, "--no-sync"]
         subprocess.run(words, check=True, capture_output=True, cwd="/", **self._as_user())
 
     @property

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import databases
 import httpx
@@ -28,6 +28,12 @@ ROOT = Path(__file__).parent.parent
 PASSWORD = "a long password"
 
 
+class Front(Protocol):
+    """A proxy before the web."""
+
+    def client(self) -> httpx.Client: ...
+
+
 @dataclass
 class WebProcess:
     url: str
@@ -36,6 +42,7 @@ class WebProcess:
     process: subprocess.Popen[bytes]
     output: Path
     trust: ssl.SSLContext | bool = True
+    front: Front | None = None  # what stands before it
 
     @property
     def data(self) -> Path:
@@ -70,6 +77,8 @@ class WebProcess:
         return self.admin("key", "add", name)["key"]
 
     def client(self) -> httpx.Client:
+        if self.front is not None:
+            return self.front.client()
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=self.trust)
 
     def login(self, name: str, password: str = PASSWORD) -> httpx.Client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import ssl
@@ -162,6 +163,25 @@ def test_a_person_logs_in_and_asks(front: Front) -> None:
         chat = browser.post("/api/conversations").json()["id"]
         answer = browser.post(f"/api/conversations/{chat}/messages", json={"content": "echo over nginx"})
         assert answer.status_code == 200 and "nginx" in answer.text
+
+
+def test_an_answer_whose_reader_was_cut_off_is_followed_again_from_its_beginning(front: Front) -> None:
+    with front.client() as browser:
+        assert log_in_form(browser, "alice", PASSWORD).status_code == 302
+        browser.headers["X-CSRF-Token"] = csrf_of(browser.get("/").text)
+        chat = f"/api/conversations/{browser.post('/api/conversations').json()['id']}"
+        finished = front.web.engine.finished
+        with browser.stream("POST", f"{chat}/messages", json={"content": "slow 60"}) as answer:
+            lines = answer.iter_lines()
+            answer_id = json.loads(next(lines))["answer_id"]
+            next(line for line in lines if "piece 2 " in line)
+        with browser.stream("GET", f"{chat}/messages/{answer_id}/events") as answer:
+            lines = answer.iter_lines()
+            next(line for line in lines if "piece 9 " in line)
+            assert front.web.engine.finished == finished, "it comes while it is written"
+            assert json.loads(list(lines)[-1])["state"] == "complete"
+        whole = "".join(f"piece {number} " for number in range(60))
+        assert browser.get(chat).json()["messages"][-1]["content"] == whole
 
 
 def test_a_program_shows_its_key_and_not_the_doors_password(front: Front) -> None:
