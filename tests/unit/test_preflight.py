@@ -52,6 +52,7 @@ FAILING: dict[str, Broken] = {
     "settings": Broken({"service.settings_problem": "ferry.toml: [engine] threds: no such key"}),
     "settings private": Broken({"service.settings_mode": 0o644}),
     "service": Broken({"service.state": "failed"}),
+    "encryption": Broken({"service.warning": "passwords cross the network in clear"}),
     "running": Broken({"service.state": "stopped"}),
     "ready": Broken({"service.is_ready": False}),
     # rights, programs and what an administrator set up
