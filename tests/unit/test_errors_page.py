@@ -32,7 +32,16 @@ FOREIGN = (
 )
 FEWEST_LETTERS = 5
 # Nobody reads them: the build side's, the base, and what ends a request that nobody waits for.
-NO_MESSAGE = ("CollectError", "BadSetting", "LastAdministrator", "Cancelled", "DirectoryAway", "UnknownFact", "NoKernels", "UnknownShape")
+NO_MESSAGE = (
+    "CollectError",
+    "BadSetting",
+    "LastAdministrator",
+    "Cancelled",
+    "DirectoryAway",
+    "UnknownFact",
+    "NoKernels",
+    "UnknownShape",
+)
 
 
 @cache
