@@ -186,6 +186,7 @@ def test_every_language_has_every_word_and_every_word_is_used() -> None:
     text += "".join(path.read_text() for path in WEB.glob("*.py"))
     pages = (
         "audit_holds_",
+        "audit_fact_",
         "audit_is_",
         "audit_recorded_",
         "audit_text_",

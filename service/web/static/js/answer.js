@@ -84,7 +84,9 @@ export class AnswerView {
     if (this.message) this.foot.append(branchSwitch(this.message, this.versions, this.actions.onVersion));
     if (this.text) this.foot.append(copyButton(() => this.text));
     if (this.message) {
-      this.foot.append(tool(ICONS.again, t("again"), "again when-idle", () => this.actions.onAgain(this.message)));
+      const again = tool(ICONS.again, t("again"), "again when-idle", () => this.actions.onAgain(this.message));
+      again.append(t("again"));
+      this.foot.append(again);
     }
     const words = figureWords(figures);
     if (words) this.foot.append(el("details", { class: "figures" }, el("summary", {}, t("figures")), el("p", {}, words)));
