@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +67,6 @@ def test_an_auditor_reads_filters_checks_and_downloads(page: Page, recorded: Web
     found.value.save_as(tmp_path / "audit.json")
     (event,) = json.loads((tmp_path / "audit.json").read_text())
     assert (event["event"], event["user"]) == ("question", "alice")
+    page.click("#today")
+    page.wait_for_url("**from=20*")
+    expect(page.locator("#from")).to_have_value(re.compile(r"^20\d\d-\d\d-\d\d$"))
