@@ -30,9 +30,10 @@ CHECK_WAIT_S = 20
 ROOT = Path(__file__).parents[2]
 EVENTS = (
     "login", "login_refused", "login_ended", "logins_ended", "logout", "question", "chat", "completion", "consent",
-    "consent_withdrawn", "password_changed", "user_added", "user_enabled", "user_disabled", "role_changed", "key_added",
-    "key_revoked", "settings_changed", "service_started", "service_stopped", "install", "upgrade", "rollback", "backup",
-    "restore", "audit_exported", "audit_file", "audit_removed", "audit_repaired", "audit_begun",
+    "consent_withdrawn", "password_changed", "user_added", "user_enabled", "user_disabled", "user_unlocked",
+    "role_changed", "key_added", "key_revoked", "quota_changed", "setting_changed", "setting_reset", "settings_changed",
+    "service_started", "service_stopped", "install", "upgrade", "rollback", "backup", "restore", "audit_exported",
+    "audit_file", "audit_removed", "audit_repaired", "audit_begun",
 )  # fmt: skip
 SHOWN_APART = {"prev", "seq", "at", "event", "user", "address", "question", "answer", "messages"}
 

@@ -61,7 +61,8 @@ def fields(schema: Json) -> Iterator[Field]:
         kind, link = _kind(each)
         yield Field(name, kind, link, name in needed, each.get("description", ""))
         inner = each.get("items", each)
-        yield from (Field(f"{name}.{more.name}", *_rest(more)) for more in fields(inner))
+        if "properties" in inner:
+            yield from (Field(f"{name}.{more.name}", *_rest(more)) for more in fields(inner))
     if "enum" in schema:
         yield Field(" | ".join(schema["enum"]), "", "", False, schema.get("description", ""))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -216,3 +217,11 @@ def test_all_that_the_service_did_here_makes_one_chain(web: WebApp) -> None:
     web.login("alice").new_conversation(QUESTION)
     page(web)
     assert audit_verify.verify(web.paths.log, web.paths.data, jobs=1).is_ok
+
+
+def test_every_event_that_is_written_can_be_chosen_in_the_filter() -> None:
+    """Looked up in the sources: an event that the list lacks would be in the log, and not to be found by its name."""
+    sources = "\n".join(path.read_text() for path in Path(audit_pages.__file__).parent.glob("*.py"))
+    written = re.findall(r'(?:\brecord|\.write|\.write_late|\.retire|\.note)\(\s*"([a-z_]+)"', sources)
+    assert len(set(written)) > 15
+    assert set(written) - set(audit_pages.EVENTS) == set()

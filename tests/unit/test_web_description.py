@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from web_app import WebApp, web_app
 
-from service.web import description, rights
+from service.web import description, description_page, rights
 
 # Pages and their forms are for people; what a program may rely on is the rest.
 DESCRIBED = ("/v1/", "/api/", "/healthz", "/readyz", "/metrics")
@@ -82,3 +82,8 @@ def test_strangers_are_shown_neither_and_programs_need_their_key(web: WebApp) ->
         stranger.get("/v1/openapi.json", headers=key).json
         == web.login("alice").request("GET", "/api/openapi.json").json
     )
+
+
+def test_each_value_of_a_list_of_words_is_told_once() -> None:
+    schema = {"properties": {"role": {"enum": ["system", "user"], "description": "who"}}}
+    assert [(field.name, field.kind) for field in description_page.fields(schema)] == [("role", "system | user")]
