@@ -70,14 +70,19 @@ class Campaign:
 
     def version(self) -> str:
         """Return the version that runs and answers, "" where nothing is installed, or about to be removed."""
-        command = self.bench.prefix / "bin" / "ferry"
-        state = self.bench.prefix / "state.json"
-        if not state.exists() or "An uninstall was begun" in command.read_text():
+        if not self.is_installed():
             return ""
-        found, current = json.loads(state.read_text()), (self.bench.prefix / "current").readlink().name
+        found = json.loads((self.bench.prefix / "state.json").read_text())
+        current = (self.bench.prefix / "current").readlink().name
         if current != found["release"]:
             return f"{current} runs, but {found['release']} is written down"
         return str(found["version"]) if self._answers() else f"not ready: {found}"
+
+    def is_installed(self) -> bool:
+        """Say whether something is installed, and not about to be removed."""
+        command = self.bench.prefix / "bin" / "ferry"
+        state = self.bench.prefix / "state.json"
+        return state.exists() and "An uninstall was begun" not in command.read_text()
 
     def _answers(self) -> bool:
         """Say whether the service is ready; what was just taken back may need a moment."""
@@ -236,7 +241,7 @@ def interrupt(campaign: Campaign, flow: Flow, kind: str, number: int) -> str:
             campaign.settle()
         _look(campaign, flow, kind, (before, after), done.returncode)
         # An uninstall may have taken the program along that would do it again.
-        if campaign.version() or flow.name != "uninstall":
+        if campaign.is_installed() or flow.name != "uninstall":
             campaign.expect(campaign.run(words))
         elif (campaign.bench.prefix / "bin" / "ferry").exists():
             subprocess.run([str(campaign.bench.prefix / "bin" / "ferry"), "uninstall"], check=True)

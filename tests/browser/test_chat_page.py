@@ -208,6 +208,8 @@ def test_the_page_speaks_the_browsers_language_and_can_be_switched(browser: Brow
 def test_logging_out_ends_it(context: BrowserContext, web: WebProcess) -> None:
     page, watch = watched_page(context)
     log_in(page, web.url, "alice", PASSWORD)
+    # What the page still asks for would be refused after the logout, and the browser would say so.
+    page.wait_for_load_state("networkidle")
     page.click("#logout")
     expect(page).to_have_url(f"{web.url}/login")
     page.goto(web.url)
