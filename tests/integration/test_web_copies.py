@@ -1,4 +1,7 @@
-"""The database's copy for a backup, made by the real command while the web tier's tables are written to."""
+"""The database's copy for a backup, made by the real command while the web tier's tables are written to.
+
+Of SQLite: a database server has its own.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def writing(path: Path) -> Iterator[list[int]]:
 
 
 def test_a_copy_is_whole_while_others_write_and_they_are_not_kept_waiting(tmp_path: Path) -> None:
-    with web_process(tmp_path) as web:
+    with web_process(tmp_path, database="sqlite") as web:
         web.add_user("alice")
         with writing(web.data / "ferry.db") as done:
             made = web.admin("copy")
@@ -86,7 +89,7 @@ def test_a_copy_is_whole_while_others_write_and_they_are_not_kept_waiting(tmp_pa
 
 
 def test_what_was_only_in_the_log_of_a_killed_web_is_in_the_copy(tmp_path: Path) -> None:
-    with web_process(tmp_path) as web:
+    with web_process(tmp_path, database="sqlite") as web:
         web.add_user("alice")
         with closing(sqlite3.connect(web.data / "ferry.db")) as held:
             held.execute("SELECT count(*) FROM users").fetchone()
@@ -99,7 +102,7 @@ def test_what_was_only_in_the_log_of_a_killed_web_is_in_the_copy(tmp_path: Path)
 
 
 def test_a_damaged_database_becomes_no_backup_and_leaves_no_copy(tmp_path: Path) -> None:
-    environment = make_environment(tmp_path)
+    environment = make_environment(tmp_path, database="sqlite")
     ask(environment, "user", "add", "alice")
     file = tmp_path / "data" / "ferry.db"
     data = bytearray(file.read_bytes())
@@ -111,7 +114,7 @@ def test_a_damaged_database_becomes_no_backup_and_leaves_no_copy(tmp_path: Path)
 
 
 def test_where_there_is_no_database_yet_nothing_is_copied_or_made(tmp_path: Path) -> None:
-    environment = make_environment(tmp_path)
+    environment = make_environment(tmp_path, database="sqlite")
     made = ask(environment, "copy")
     assert (made["folder"], made["files"], made["revision"]) == ("", [], None)
     assert ask(environment, "revision")["database"] is None
@@ -123,7 +126,7 @@ def test_where_there_is_no_database_yet_nothing_is_copied_or_made(tmp_path: Path
 
 def test_the_commands_go_to_an_older_revision_and_say_what_that_loses(tmp_path: Path) -> None:
     """A newer release is a copy of service/ with one migration more; both run as the installer runs them."""
-    environment = make_environment(tmp_path)
+    environment = make_environment(tmp_path, database="sqlite")
     old = ask(environment, "revision")["release"]
     newer = newer_release(tmp_path / "newer")
     assert admin_of(newer, environment, "user", "add", "alice")["user"] == "alice"
@@ -144,7 +147,7 @@ def test_the_commands_go_to_an_older_revision_and_say_what_that_loses(tmp_path: 
 
 
 def test_a_web_does_not_start_on_the_tables_of_a_newer_release_and_says_so(tmp_path: Path) -> None:
-    environment = make_environment(tmp_path)
+    environment = make_environment(tmp_path, database="sqlite")
     admin_of(newer_release(tmp_path / "newer"), environment, "migrate")
     done = subprocess.run(
         [sys.executable, "-m", "service.web"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60

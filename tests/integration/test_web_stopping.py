@@ -24,7 +24,8 @@ def watched(folder: Path) -> Iterator[tuple[WebProcess, socket.socket]]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(folder / "notify"))
         manager.settimeout(30)
-        with web_process(folder, environment={"NOTIFY_SOCKET": str(folder / "notify")}) as web:
+        # SQLite: its lock is what a test blocks a worker with.
+        with web_process(folder, environment={"NOTIFY_SOCKET": str(folder / "notify")}, database="sqlite") as web:
             assert manager.recv(100) == b"READY=1"
             yield web, manager
 
