@@ -9,18 +9,16 @@ from pathlib import Path
 
 import pytest
 from web_app import LoggedIn, WebApp, web_app
-from web_process import PASSWORD
 
 from service.config import Audit, Config, Web
-from service.web import accounts, audit_state, condition, language
+from service.web import audit_state, condition, language
 from service.web.condition import Disk
 
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     with web_app(tmp_path_factory.mktemp("condition")) as made:
-        with made.database.begin() as session:
-            accounts.add_user(session, "root", PASSWORD, "administrator")
+        made.add_user("root", "administrator")
         yield made
 
 

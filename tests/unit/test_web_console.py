@@ -24,8 +24,7 @@ PAGES = ("/admin", "/admin/users", "/admin/keys", "/admin/settings", "/admin/rel
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     folder = tmp_path_factory.mktemp("console")
     with web_app(folder, '[engine]\nsystem_prompt = "of the file"\n') as made:
-        with made.database.begin() as session:
-            accounts.add_user(session, "root", PASSWORD, "administrator")
+        made.add_user("root", "administrator")
         yield made
 
 

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 from web_app import LoggedIn, WebApp, web_app
-from web_process import PASSWORD
-
-from service.web import accounts
 
 MANIFEST = {
     "name": "ferry-demo-1.2.0-x86_64",
@@ -26,8 +23,7 @@ MANIFEST = {
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     with web_app(tmp_path_factory.mktemp("release")) as made:
-        with made.database.begin() as session:
-            accounts.add_user(session, "root", PASSWORD, "administrator")
+        made.add_user("root", "administrator")
         yield made
 
 
