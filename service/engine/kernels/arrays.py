@@ -9,7 +9,8 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 
 ANY_SIZE = 1 << 40
-compiled = njit(error_model="numpy")
+# Python calls none of them: they need no wrappers that take its objects.
+compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @intrinsic

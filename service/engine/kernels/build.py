@@ -37,8 +37,10 @@ def build(folder: Path, lanes: int) -> None:
 def compile_step(precision: str, lanes: int) -> tuple[str, bytes]:
     """Compile one kind of step. Returns: the name of its function, and an ELF object file."""
     from service.engine.kernels.step import make_step
+    from service.engine.kernels.whole import at_once
 
-    step = make_step(lanes, *KINDS[precision])
+    with at_once():
+        step = make_step(lanes, *KINDS[precision])
     return step._wrapper_name, step._library._get_compiled_object()
 
 

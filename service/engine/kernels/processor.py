@@ -22,6 +22,7 @@ SOURCES = (
     "threads.py",
     "vector.py",
     "vector_maths.py",
+    "whole.py",
 )
 
 
