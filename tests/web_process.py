@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import admin_forks
 import databases
 import httpx
 from fake_engine import FakeEngine
@@ -66,7 +67,7 @@ class WebProcess:
 
     def admin(self, *arguments: str, stdin: str = "", check: bool = True) -> dict[str, Any]:
         """Run an admin command and return its JSON."""
-        done = admin(self.environment, *arguments, "--json", stdin=stdin)
+        done = admin_forks.run(self.environment, *arguments, "--json", stdin=stdin)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
