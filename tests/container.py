@@ -1,9 +1,9 @@
 """Boot a real systemd with no network but `lo`: the isolated server of the end-to-end tests.
 
-In: a root folder (tests/roots.py) and host folders to show inside, read-only. Out: a Container to run commands in, to
-reboot, and to enter with the test's own sockets. Nothing outlives it: its processes live in a PID namespace that dies
-with its first process, its mounts in a mount namespace, and both die with this process, even by SIGKILL; the folders
-left by such a death are swept at the next start.
+In: a root folder (tests/roots.py), perhaps what another container kept, and host folders to show inside, read-only.
+Out: a Container to run commands in, to reboot, and to enter with the test's own sockets. Nothing outlives it: its
+processes live in a PID namespace that dies with its first process, its mounts in a mount namespace, and both die with
+this process, even by SIGKILL; the folders left by such a death are swept at the next start.
 """
 
 from __future__ import annotations
@@ -50,9 +50,12 @@ exec systemd-nspawn --directory="$folder/merged" --machine="$name" --private-net
 
 
 class Container:
-    """A booted Debian that sees no network. Use it in a `with`, or call `stop()` in a `finally`."""
+    """A booted Debian that sees no network. Use it in a `with`, or call `stop()` in a `finally`.
 
-    def __init__(self, root: Path) -> None:
+    Its disk begins as a root with these layers over it, the topmost first.
+    """
+
+    def __init__(self, *layers: Path) -> None:
         self.name = f"ferry-{os.getpid()}-{secrets.token_hex(3)}"
         self.folder = MACHINES / self.name
         MACHINES.mkdir(parents=True, exist_ok=True)
@@ -62,9 +65,9 @@ class Container:
             self._lock = _lock(self.folder)
         for part in ("upper", "work", "merged"):
             (self.folder / part).mkdir()
-        self._root = root
+        self._layers = layers
         self._binds: list[str] = []
-        self._kind = "overlay" if _can_overlay(self.folder, root) else "copy"
+        self._kind = "overlay" if _can_overlay(self.folder, self._lower) else "copy"
         self._process: subprocess.Popen[bytes] | None = None
         self.leader = 0
 
@@ -86,11 +89,12 @@ class Container:
     def start(self) -> None:
         """Boot, and return when systemd says that the system is up."""
         if self._kind == "copy" and not (self.folder / "merged/etc").exists():
-            subprocess.run(["cp", "-a", "--reflink=auto", f"{self._root}/.", str(self.folder / "merged")], check=True)
+            for layer in reversed(self._layers):
+                subprocess.run(["cp", "-a", "--reflink=auto", f"{layer}/.", str(self.folder / "merged")], check=True)
         groups = [group / self.name for group in cgroups.hierarchies()]
         for group in groups:
             group.mkdir(exist_ok=True)
-        boot = ["sh", "-c", BOOT, "boot", str(self.folder), str(self._root), self.name, self._kind]
+        boot = ["sh", "-c", BOOT, "boot", str(self.folder), self._lower, self.name, self._kind]
         command = ["setpriv", "--pdeathsig", "KILL", *NAMESPACES, *boot, *map(str, groups), "--", *self._binds]
         with (self.folder / "console.log").open("ab") as console:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
@@ -114,6 +118,15 @@ class Container:
             raise RuntimeError(f"the container ended with {status} instead of rebooting:\n{self._console()}")
         cgroups.remove(self.name)
         self.start()
+
+    def keep(self, folder: Path) -> None:
+        """Switch off in good order, and move to `folder` what was written, a layer for other containers."""
+        assert self._process is not None
+        self.run(["systemctl", "poweroff"])
+        status = self._process.wait(60)
+        if status:
+            raise RuntimeError(f"the container ended with {status} instead of switching off:\n{self._console()}")
+        (self.folder / ("upper" if self._kind == "overlay" else "merged")).rename(folder)
 
     def power_cut(self) -> None:
         """Switch off as a power cut would, and boot again from the same disk."""
@@ -169,6 +182,10 @@ class Container:
             os.close(here)
             os.close(there)
 
+    @property
+    def _lower(self) -> str:
+        return ":".join(map(str, self._layers))
+
     def _find_leader(self) -> int:
         """Return the container's systemd: process 1 of the innermost PID namespace in our cgroup."""
         for procs in (cgroups.hierarchies()[0] / self.name).rglob("cgroup.procs"):
@@ -217,9 +234,9 @@ def _is_container_init(proc: Path) -> bool:
     return len(numbers) > 2 and numbers[-1] == "1" and status["Name"] == "systemd"
 
 
-def _can_overlay(folder: Path, root: Path) -> bool:
-    """Tell whether an overlay over `root` can be mounted here; it cannot when the cache is itself on an overlay."""
-    options = f"lowerdir={root},upperdir={folder}/upper,workdir={folder}/work"
+def _can_overlay(folder: Path, lower: str) -> bool:
+    """Tell whether an overlay over these can be mounted here; it cannot when the cache is itself on an overlay."""
+    options = f"lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work"
     mount = [*NAMESPACES, "mount", "-t", "overlay", "overlay", "-o", options, str(folder / "merged")]
     return subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode == 0
 

@@ -76,12 +76,24 @@ def next_bundle(bundle: DemoBundle) -> DemoBundle:
         return DemoBundle(media)
 
 
-def _build_next(bundle: DemoBundle, checkout: Path, media: Path) -> None:
+def delta_bundle(bundle: DemoBundle, inventory: str) -> Path:
+    """Return that version 0.1.1 as a delta on what a server wrote down of itself."""
+    with _home() as home:
+        media = home / f"delta-{hashlib.sha256(inventory.encode()).hexdigest()[:16]}"
+        if not media.is_dir():
+            with tempfile.TemporaryDirectory(dir=home) as folder:
+                base = Path(folder, "inventory.json")
+                base.write_text(inventory)
+                _build_next(bundle, Path(folder, "checkout"), media, "--base", str(base))
+        return DemoBundle(media).tarball
+
+
+def _build_next(bundle: DemoBundle, checkout: Path, media: Path, *words: str) -> None:
     archives = (home := bundle.folder.parent) / f"{bundle.folder.name}.archive"
     carried = ["--python", archives.read_text()] if archives.exists() else []
     profile = str(home / "demo.toml") if carried else "demo"
     copy_checkout(checkout)
-    _build(profile, bundle.signing_key, media, *carried, "--version", "0.1.1", checkout=checkout)
+    _build(profile, bundle.signing_key, media, *carried, *words, "--version", "0.1.1", checkout=checkout)
 
 
 def copy_checkout(target: Path) -> None:

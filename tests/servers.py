@@ -89,9 +89,9 @@ class Server:
 
 
 @contextmanager
-def booted(root: Path, prepare: str = "", **media: Path) -> Iterator[Server]:
+def booted(*layers: Path, prepare: str = "", **media: Path) -> Iterator[Server]:
     """Boot a server that sees these folders below /media; `prepare` is shell that makes it what the test is about."""
-    made = Container(root)
+    made = Container(*layers)
     for name, folder in media.items():
         made.show(f"/media/{name}", folder)
     with made:

@@ -1,20 +1,22 @@
 """The units under a real systemd, with the real model: what they forbid, what they allow, and how they come back.
 
-One server for the file, installed once, with room in its queue for many streams; the tests that stop things stand last.
+One server for the file, with room in its queue for many streams; the tests that stop things stand last.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from container import Container
 from demo_bundle import CHECKOUT, DemoBundle
-from roots import server_root
-from servers import UNITS, Server
+from installed import installed
+from servers import UNITS, Server, booted
 
 MOST_EXPOSED = 1.5
 STREAMS = 20
@@ -56,23 +58,30 @@ print(json.dumps(ends))
 
 
 @pytest.fixture(scope="module")
-def server(demo_media: DemoBundle) -> Iterator[Server]:
-    made = Container(server_root())
-    made.show("/media/usb", demo_media.folder)
-    settings = (CHECKOUT / "service" / "ferry.toml").read_text()
-    for name in ("per_user", "total"):
-        settings = re.sub(rf"^{name} = \d+$", f"{name} = 40", settings, flags=re.MULTILINE)
-    with made:
-        made.run(["mkdir", "-m", "755", "/etc/ferry"])
-        made.put("/etc/ferry/ferry.toml", settings.encode())
-        # Before the install: a service that runs keeps the watchdog that it was started with. What this systemd does
-        # not know stands for what an older one does not.
-        quick = b"[Service]\nWatchdogSec=8\nRestartSec=1\nProtectTheFuture=yes\n"
-        for unit in UNITS:
-            made.put(f"/run/systemd/system/{unit}.d/quick.conf", quick)
-        install = ["sh", "/media/usb/install.sh", "--allowed-signers", "/media/usb/allowed_signers", "--yes"]
-        made.run(install, timeout_s=900)
-        yield Server(made, {})
+def server(demo_media: DemoBundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    layers, changed = installed(demo_media), tmp_path_factory.mktemp("changed")
+    changed.chmod(0o755)
+    change(changed, layers[0])
+    with booted(changed, *layers) as made:
+        made.wait_ready()
+        yield made
+
+
+def change(layer: Path, below: Path) -> None:
+    """Write a layer with what is other here; the services find it when they are started."""
+    settings = layer / "etc" / "ferry" / "ferry.toml"
+    installed_settings = below / "etc" / "ferry" / "ferry.toml"
+    settings.parent.mkdir(parents=True)
+    text = installed_settings.read_text()
+    settings.write_text(re.sub(r"^(per_user|total) = \d+$", r"\1 = 40", text, flags=re.MULTILINE))
+    owned = installed_settings.stat()
+    os.chown(settings, owned.st_uid, owned.st_gid)
+    settings.chmod(stat.S_IMODE(owned.st_mode))
+    for unit in UNITS:
+        quick = layer / "usr" / "local" / "lib" / "systemd" / "system" / f"{unit}.d" / "quick.conf"
+        quick.parent.mkdir(parents=True)
+        # What this systemd does not know stands for what an older one does not.
+        quick.write_text("[Service]\nWatchdogSec=8\nRestartSec=1\nProtectTheFuture=yes\n")
 
 
 @pytest.fixture(scope="module")

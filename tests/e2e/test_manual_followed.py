@@ -78,7 +78,7 @@ class Reading:
 @pytest.fixture(scope="module")
 def reading(demo_media: DemoBundle) -> Iterator[Reading]:
     media = {"usb": demo_media.folder, "next": next_bundle(demo_media).folder}
-    with booted(server_root(), HAND_OVER, **media) as server:
+    with booted(server_root(), prepare=HAND_OVER, **media) as server:
         made = Reading(server)
         for step in steps(MANUALS[0].read_text()):
             made.follow(step)

@@ -49,7 +49,8 @@ def media(small: Path) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def server(media: dict[str, Path]) -> Iterator[Server]:
-    with booted(server_root(), f"{REMOVE_PYTHON}; useradd --create-home alice", **media) as made:
+    prepare = f"{REMOVE_PYTHON}; useradd --create-home alice"
+    with booted(server_root(), prepare=prepare, **media) as made:
         yield made
 
 
