@@ -1,6 +1,6 @@
 """The words of the pages: a language is chosen for a request, and its dictionary (strings/<language>/*.json) comes out.
 
-The chat page's scripts get the same dictionary, so that each text stands in one place.
+The chat page's scripts get what they say out of the same dictionary, so that each text stands in one place.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from service.web import preferences
 COOKIE = "ferry_language"
 NAMES = {"en": "English", "zh": "中文"}
 FOLDER = Path(__file__).parent / "strings"
+CHAT = "chat.json"
 
 
 @cache
@@ -27,6 +28,13 @@ def strings(language: str) -> dict[str, str]:
     for path in sorted((FOLDER / language).glob("*.json")):
         words |= json.loads(path.read_text(encoding="utf-8"))
     return words
+
+
+@cache
+def of_scripts(language: str) -> dict[str, str]:
+    """Return what the chat page's scripts say: that page's words, and what the codes of errors mean."""
+    chat = json.loads((FOLDER / language / CHAT).read_text(encoding="utf-8"))
+    return {name: text for name, text in strings(language).items() if name in chat or name.startswith("error_")}
 
 
 def current() -> str:

@@ -105,4 +105,4 @@ def _login_page(result: Result = Result(), name: str = "") -> Response:  # noqa:
 def _chat_page() -> BaseResponse | str:
     if consent.is_wanted(caller()):
         return redirect(url_for("consent.page"))
-    return render_template("chat.html", user=caller())
+    return render_template("chat.html", user=caller(), script_words=language.of_scripts(language.current()))

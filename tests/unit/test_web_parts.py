@@ -200,6 +200,19 @@ def test_every_language_has_every_word_and_every_word_is_used() -> None:
         assert key.startswith(computed) or re.search(rf'\bt\.{key}\b|"{key}"', text), f"{key} is not used"
 
 
+@pytest.mark.parametrize("code", language.NAMES)
+def test_the_chat_pages_scripts_have_every_word_that_they_say_and_no_other_pages(code: str) -> None:
+    folder, todo, text = WEB / "static" / "js", ["main.js"], ""
+    for name in todo:  # it grows by what each imports
+        text += (folder / name).read_text()
+        todo += [each for each in re.findall(r'from "\./(\w+\.js)"', text) if each not in todo]
+    given, known = language.of_scripts(code), language.strings(code)
+    said = {word for word in re.findall(r'["`](\w+)["`]', text) if word in known}
+    assert len(said) > 50 and said <= given.keys()
+    assert {word for word in known if word.startswith(("state_", "error_"))} <= given.keys()
+    assert len("".join(given.values())) < len("".join(known.values())) / 3
+
+
 def test_vendored_files_are_the_ones_that_the_readme_names() -> None:
     folder = WEB / "static" / "vendor"
     listed = dict(re.findall(r"^\| (\S+) \|.*\| ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M))
@@ -221,5 +234,7 @@ def test_pages_have_no_inline_script_style_or_foreign_address() -> None:
 
 
 def test_dictionaries_are_plain_json() -> None:
-    for path in (WEB / "strings").glob("*.json"):
+    paths = list((WEB / "strings").glob("*/*.json"))
+    assert paths
+    for path in paths:
         assert all(isinstance(value, str) for value in json.loads(path.read_text()).values())
