@@ -92,7 +92,7 @@ def test_axe_finds_what_is_wrong(page: Page, axe: str) -> None:
     assert "label" in found and "color-contrast" in found
 
 
-def test_every_page_is_accessible(page: Page, axe: str, web: WebProcess) -> None:
+def test_every_page_is_accessible_and_no_wider_than_a_telephone(page: Page, axe: str, web: WebProcess) -> None:
     page.goto(f"{web.url}/login")
     assert violations(page, axe) == []
     log_in(page, web.url, "root", PASSWORD)
@@ -100,6 +100,9 @@ def test_every_page_is_accessible(page: Page, axe: str, web: WebProcess) -> None
         response = page.goto(f"{web.url}{path}")
         assert response and response.status == status, path
         assert violations(page, axe) == [], path
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, path
+        page.set_viewport_size({"width": 1280, "height": 720})
 
 
 def test_the_chat_is_accessible_in_each_of_its_states(page: Page, axe: str, web: WebProcess) -> None:
