@@ -6,7 +6,6 @@ to run as root: then it is run as another user, to whom its folder belongs.
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
 import pwd
@@ -26,9 +25,19 @@ from service.web.database import Database
 PASSWORD = "of a test"
 USERS = ("postgres", "nobody")
 _numbers = itertools.count(1)
+_keepers: list[subprocess.Popen[bytes]] = []
 # Nothing of it is kept: what makes writes durable would only make them slow.
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB", "jit=off")
 MOST = 60
+# Stops a folder's cluster and removes the folder when the test run, which holds the other end of the pipe, is no more:
+# a run that is killed cannot see to it.
+KEEPER = """
+read -r _
+process=$(head -n 1 "$0/data/postmaster.pid" 2>/dev/null)
+[ -z "$process" ] || kill -INT "$process"
+for _ in $(seq 100); do [ ! -e "$0/data/postmaster.pid" ] || sleep 0.1; done
+rm -rf "$0"
+"""
 
 
 class Server:
@@ -113,9 +122,8 @@ def program(name: str) -> str:
 def server() -> Server:
     """Return the cluster of this process, which ends with it."""
     folder = Path(tempfile.mkdtemp(prefix="ferry-postgres-", dir="/tmp"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _keepers.append(subprocess.Popen(["sh", "-c", KEEPER, folder], stdin=subprocess.PIPE, start_new_session=True))
     made = Server(folder)
-    atexit.register(made.stop)
     made.start()
     return made
 
