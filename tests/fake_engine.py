@@ -55,6 +55,7 @@ class FakeEngine:
         self.path = path
         self.metrics = METRICS
         self.health: tuple[int, dict[str, str]] = (200, {"status": "ok", "model": MODEL})
+        self.answers: dict[str, str] = {}  # to questions that are to have one of their own
         self.requests: list[dict[str, Any]] = []
         self.users: list[str] = []
         self.conversations: list[str] = []
@@ -166,6 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         if question is None:
             return self._error(400, "invalid_request", "messages or prompt: not what a request may have")
         word, _, rest = question.partition(" ")
+        if question in self.server.engine.answers:
+            word, rest = "echo", self.server.engine.answers[question]
         if word == "busy":
             return self._error(429, "queue_full", "The engine is busy.", {"Retry-After": "7"})
         if word == "long" and len(body.get("messages", ())) > 1:
