@@ -1,6 +1,6 @@
 # Every target starts from a fresh checkout. What takes more than one command is a script in make/.
 
-.PHONY: help setup demo demo-stop test bundle check e2e bench fuzz soak
+.PHONY: help setup demo demo-stop test bundle check e2e bench fuzz matrix soak
 PYTHON3 ?= python3
 # A file of tests at a time on each core, in the order that tests/conftest.py gives them.
 BESIDE = -n 2 --dist loadfile --no-loadscope-reorder
@@ -44,6 +44,11 @@ bench: setup
 # make fuzz       every parser of what comes from elsewhere under a coverage-guided fuzzer (FUZZ_RUNS=100000 each)
 fuzz: setup
 	@.venv/bin/python tests/fuzz/fuzzer.py
+
+# make matrix     the web's tests and those in a browser on SQLite and PostgreSQL, directly and behind nginx: four runs
+matrix: setup
+	@sh tests/system_packages.sh
+	@sh make/matrix.sh
 
 # make soak       the long runs, hours: 20 builds of the same bytes, a fault at every step, a thousand sequences of commands
 soak: setup

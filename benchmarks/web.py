@@ -64,7 +64,7 @@ def main() -> None:
 
 async def _measure(folder: Path) -> dict[str, Any]:
     socket = folder / "engine.sock"
-    with _stand_in(socket), web_process(folder, SETTINGS, socket=socket, database="sqlite") as web:
+    with _stand_in(socket), web_process(folder, SETTINGS, socket=socket, database="sqlite", front="directly") as web:
         client = Client(web)
         rest = memory_bytes(web)
         rows = {"directly from the stand-in": figures(await _read(client.directly(str(socket))))}

@@ -9,8 +9,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
+from nginx_front import Front
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 # As root in a container, with no network and no services of the browser's own.
@@ -44,12 +46,18 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Run a headless browser until the block ends."""
+def chromium(front: Front | None = None) -> Iterator[Browser]:
+    """Run a headless browser until the block ends; it trusts the certificate of what stands before the service."""
+    arguments = [*ARGUMENTS, *(front.chromium_arguments() if front else [])]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), headless=True, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), headless=True, args=arguments)
         yield browser
         browser.close()
+
+
+def new_context(browser: Browser, front: Front | None, **options: Any) -> BrowserContext:
+    """Open a window with cookies of its own; it knows the password of what stands before the service."""
+    return browser.new_context(**(front.window_options() if front else {}), **{"locale": "en-GB", **options})
 
 
 def watched_page(context: BrowserContext) -> tuple[Page, Watch]:
@@ -97,10 +105,10 @@ def last_answer(page: Page, state: str = "complete") -> str:
     return answer.locator(".answer-body").inner_text()
 
 
-def chat(base_url: str, user: str, password: str, question: str) -> str:
+def chat(base_url: str, user: str, password: str, question: str, front: Front | None = None) -> str:
     """Log in, ask, and return the answer. Fails on any console error, policy violation or foreign request."""
-    with chromium() as browser:
-        page, watch = watched_page(browser.new_context())
+    with chromium(front) as browser:
+        page, watch = watched_page(new_context(browser, front))
         log_in(page, base_url, user, password)
         send(page, question)
         answer = last_answer(page)

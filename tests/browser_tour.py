@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from browser_flow import ANSWER, QUESTION, chromium, last_answer, log_in, send, watched_page
+from browser_flow import ANSWER, QUESTION, chromium, last_answer, log_in, new_context, send, watched_page
+from nginx_front import Front
 from playwright.sync_api import Page, expect
 
 STATES = 5
@@ -28,10 +29,10 @@ class Questions:
     short: str
 
 
-def tour(base_url: str, user: str, password: str, questions: Questions) -> None:
+def tour(base_url: str, user: str, password: str, questions: Questions, front: Front | None = None) -> None:
     """Do all of it as an administrator, in a browser of its own."""
-    with chromium() as browser:
-        page, watch = watched_page(browser.new_context(locale="en-GB"))
+    with chromium(front) as browser:
+        page, watch = watched_page(new_context(browser, front))
         log_in(page, base_url, user, password)
         _ask(page, questions.long)
         _stop(page, questions.longer)

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Generator
 from pathlib import Path
 
-import databases
+import combination
 import demo_bundle as demo
 import pytest
 
@@ -88,9 +88,9 @@ def fail_skip(report: Report) -> Report:
     return report
 
 
-@pytest.fixture(scope="module", params=databases.params())
+@pytest.fixture(scope="module", params=combination.databases())
 def database_kind(request: pytest.FixtureRequest) -> str:
-    """Each kind of database that the service works with, one after the other; FERRY_TEST_DATABASE chooses one."""
+    """Each kind of database that the service works with, one after the other; FERRY_TEST_ON chooses one."""
     return str(request.param)
 
 

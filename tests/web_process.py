@@ -9,41 +9,51 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import admin_forks
+import combination
 import databases
 import httpx
+import openai
 from fake_engine import FakeEngine
+from nginx_front import Front, nginx
 from ports import free_port
+
+from service import config as configuration
+from service.web.database import Database
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "a long password"
 
 
-class Front(Protocol):
-    """A proxy before the web."""
-
-    def client(self) -> httpx.Client: ...
-
-
 @dataclass
 class WebProcess:
-    url: str
+    own_url: str
     environment: dict[str, str]
     engine: FakeEngine
     process: subprocess.Popen[bytes]
     output: Path
-    trust: ssl.SSLContext | bool = True
-    front: Front | None = None  # what stands before it
+    own_trust: ssl.SSLContext | bool = True
+    front: Front | None = None  # the nginx before it
+
+    @property
+    def url(self) -> str:
+        """Where people and programs come in; `own_url` is where it listens itself."""
+        return self.front.url if self.front else self.own_url
+
+    @property
+    def trust(self) -> ssl.SSLContext | bool:
+        return self.front.trust if self.front else self.own_trust
 
     @property
     def data(self) -> Path:
@@ -52,6 +62,10 @@ class WebProcess:
     @property
     def log(self) -> Path:
         return Path(self.environment["FERRY_LOG"])
+
+    def database(self) -> Database:
+        """Open the database that it works on."""
+        return Database.of(configuration.load(Path(self.environment["FERRY_CONFIG"])).data, self.data)
 
     def kill(self) -> None:
         """Kill gunicorn and its worker, as a crash of the machine would."""
@@ -63,7 +77,10 @@ class WebProcess:
     def restart(self) -> None:
         stop(self.process)
         self.process = start(self.environment, self.output)
-        wait_for(f"{self.url}/healthz", self.process, verify=self.trust)
+        self.wait_until_it_serves()
+
+    def wait_until_it_serves(self) -> None:
+        wait_for(f"{self.own_url}/healthz", self.process, verify=self.own_trust)
 
     def admin(self, *arguments: str, stdin: str = "", check: bool = True) -> dict[str, Any]:
         """Run an admin command and return its JSON."""
@@ -78,9 +95,28 @@ class WebProcess:
         return self.admin("key", "add", name)["key"]
 
     def client(self) -> httpx.Client:
-        if self.front is not None:
-            return self.front.client()
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=self.trust)
+        return self.front.client() if self.front else self.own_client()
+
+    def own_client(self) -> httpx.Client:
+        """Return a client that comes in by no front: for what the web tier does by itself."""
+        return httpx.Client(base_url=self.own_url, timeout=30, trust_env=False, verify=self.own_trust)
+
+    def connect(self, buffer_bytes: int = 0, *, is_own: bool = False) -> socket.socket:
+        """Open a connection for requests that are written by hand, with a buffer of this size for what comes.
+
+        `is_own`: by no front.
+        """
+        url, trust = (self.own_url, self.own_trust) if is_own else (self.url, self.trust)
+        made = socket.socket()
+        if buffer_bytes:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        made.settimeout(30)
+        made.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        return trust.wrap_socket(made, server_hostname="127.0.0.1") if isinstance(trust, ssl.SSLContext) else made
+
+    def openai_client(self, key: str) -> openai.OpenAI:
+        client = self.client()
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=30, http_client=client)
 
     def login(self, name: str, password: str = PASSWORD) -> httpx.Client:
         """Return a client that is logged in and sends the CSRF token."""
@@ -119,7 +155,7 @@ def csrf_of(page: str) -> str:
 def make_environment(folder: Path, settings: str = "", port: int = 0, database: str = "") -> dict[str, str]:
     """Lay out the folders and the settings file of an installation, and return the environment that names them.
 
-    `database` is one of `databases.KINDS`, by default that of FERRY_TEST_DATABASE.
+    `database` is one of combination.DATABASES, by default the run's.
     """
     for name in ("release", "run", "data", "log", "cache"):
         (folder / name).mkdir()
@@ -146,32 +182,33 @@ def web_process(
     socket: Path | None = None,
     database: str = "",
     certificate: Path | None = None,
+    front: str = "",
 ) -> Iterator[WebProcess]:
-    """Run the web tier until the block ends, before the real engine behind `socket` or a fake one.
+    """Run the web tier until the block ends, before the real engine behind the socket `socket` or a fake one.
 
-    `certificate`: that of the settings, which the clients are to trust.
+    `certificate`: that of the settings, which the clients are to trust; nothing then stands before it.
+    `front` is one of combination.FRONTS, by default the run's.
     """
-    port = free_port()
-    names = {**make_environment(folder, settings, port, database), **(environment or {})}
+    port, log = free_port(), folder / "web.log"
+    is_behind = not certificate and (front or combination.chosen(combination.FRONTS)) == "nginx"
+    more = 'trusted_proxies = ["127.0.0.1"]\n' if is_behind else ""
+    names = {**make_environment(folder, more + settings, port, database), **(environment or {})}
     if socket:
         names["FERRY_SOCKET"] = str(socket)
-    log = folder / "web.log"
     fake = FakeEngine(Path(names["FERRY_SOCKET"]))
-    if not socket:
-        fake.start()
-    try:
-        trust = trust_in(certificate) if certificate else True
-        web = WebProcess(
-            f"{'https' if certificate else 'http'}://127.0.0.1:{port}", names, fake, start(names, log), log, trust
-        )
-        try:
-            wait_for(f"{web.url}/healthz", web.process, verify=trust)
-            yield web
-        finally:
-            stop(web.process)
-            print(log.read_text())  # shown by pytest when the test fails
-    finally:
-        fake.stop()
+    with ExitStack() as held:
+        if not socket:
+            fake.start()
+            held.callback(fake.stop)
+        url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+        web = WebProcess(url, names, fake, start(names, log), log, trust_in(certificate) if certificate else True)
+        held.callback(lambda: print(log.read_text()))  # shown by pytest when the test fails
+        held.callback(lambda: stop(web.process))
+        web.wait_until_it_serves()
+        if is_behind:
+            (folder / "nginx").mkdir()
+            web.front = held.enter_context(nginx(folder / "nginx", url))
+        yield web
 
 
 def trust_in(certificate: Path) -> ssl.SSLContext:

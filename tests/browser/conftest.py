@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browser_flow import Watch, chromium, log_in, watched_page
+from browser_flow import Watch, chromium, log_in, new_context, watched_page
 from playwright.sync_api import Browser, BrowserContext, Page
 from web_process import PASSWORD, WebProcess, web_process
 
@@ -19,14 +19,14 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
+def browser(web: WebProcess) -> Iterator[Browser]:
+    with chromium(web.front) as running:
         yield running
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    opened = browser.new_context(locale="en-GB")
+def context(browser: Browser, web: WebProcess) -> Iterator[BrowserContext]:
+    opened = new_context(browser, web.front)
     yield opened
     opened.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_flow import last_answer, log_in, send
+from browser_flow import last_answer, log_in, new_context, send
 from npm_modules import PAGE_CHECKS, modules
 from playwright.sync_api import Browser, Page, expect
 from web_process import PASSWORD, WebProcess
@@ -66,7 +66,7 @@ def axe() -> str:
 def page(request: pytest.FixtureRequest, browser: Browser, web: WebProcess) -> Iterator[Page]:
     """A page in one language and one theme, chosen as a person would."""
     language, theme = request.param.split()
-    opened = browser.new_context(locale="en-GB")
+    opened = new_context(browser, web.front)
     tab = opened.new_page()
     for choice in (f"lang={language}", f"theme={theme}"):
         tab.goto(f"{web.url}/login?{choice}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from browser_flow import Watch, log_in, watched_page
+from browser_flow import Watch, log_in, new_context, watched_page
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from web_process import PASSWORD, WebProcess
 
@@ -47,7 +47,7 @@ def test_an_account_is_made_used_limited_and_disabled(
     expect(page.locator("#copy-secret")).to_have_text("Copied")
     page.click("text=Done")
     expect(page.locator("h1")).to_have_text("erin")
-    other = browser.new_context(locale="en-GB").new_page()
+    other = new_context(browser, web.front).new_page()
     other.goto(f"{web.url}/login")
     other.fill("#username", "erin")
     other.fill("#password", password)

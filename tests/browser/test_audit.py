@@ -8,26 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_flow import last_answer, send, watched_page
+from browser_flow import last_answer, new_context, send, watched_page
 from playwright.sync_api import Browser, Page, expect
 from web_process import PASSWORD, WebProcess, web_process
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
-    with web_process(tmp_path_factory.mktemp("web"), '[audit]\ncontent = "full"\n') as web:
-        web.add_user("alice")
-        web.add_user("olga", "auditor")
-        yield web
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+    with web_process(tmp_path_factory.mktemp("web"), '[audit]\ncontent = "full"\n') as running:
+        running.add_user("alice")
+        running.add_user("olga", "auditor")
+        yield running
 
 
 @pytest.fixture
-def page(browser: Browser, recorded: WebProcess) -> Iterator[Page]:
-    opened = browser.new_context(locale="en-GB")
+def page(browser: Browser, web: WebProcess) -> Iterator[Page]:
+    opened = new_context(browser, web.front)
     tab, watch = watched_page(opened)
     yield tab
     assert watch.problems == []
-    assert watch.foreign(recorded.url) == []
+    assert watch.foreign(web.url) == []
     opened.close()
 
 
@@ -38,21 +38,21 @@ def log_in(page: Page, url: str, name: str) -> None:
     page.click("button[type=submit]")
 
 
-def test_a_user_agrees_once_and_is_told_on_the_page_what_is_recorded(page: Page, recorded: WebProcess) -> None:
-    log_in(page, recorded.url, "alice")
+def test_a_user_agrees_once_and_is_told_on_the_page_what_is_recorded(page: Page, web: WebProcess) -> None:
+    log_in(page, web.url, "alice")
     expect(page.locator("h1")).to_have_text("Your questions are recorded")
     page.click("#agree")
     expect(page.locator("#recorded")).to_have_text("Your questions and answers are recorded in full.")
     send(page, "echo <img src=x onerror=alert(1)>")
     last_answer(page)
-    page.goto(recorded.url)
+    page.goto(web.url)
     expect(page.locator("#prompt")).to_be_enabled()
-    page.goto(f"{recorded.url}/account")
+    page.goto(f"{web.url}/account")
     expect(page.locator("#recorded")).to_contain_text("recorded in full")
 
 
-def test_an_auditor_reads_filters_checks_and_downloads(page: Page, recorded: WebProcess, tmp_path: Path) -> None:
-    log_in(page, recorded.url, "olga")
+def test_an_auditor_reads_filters_checks_and_downloads(page: Page, web: WebProcess, tmp_path: Path) -> None:
+    log_in(page, web.url, "olga")
     expect(page.locator("h1")).to_have_text("Audit log")
     page.click("#check")
     expect(page.locator("#chain-state")).to_contain_text("Whole: at the last check")

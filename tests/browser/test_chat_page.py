@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import combination
 import pytest
 from browser_flow import (
     ANSWER,
@@ -12,21 +14,26 @@ from browser_flow import (
     chat,
     last_answer,
     log_in,
+    new_context,
     send,
     watched_page,
 )
 from browser_tour import Questions, tour
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from web_process import PASSWORD, WebProcess
+from web_process import PASSWORD, WebProcess, web_process
 
 
 def test_a_person_logs_in_asks_and_reads_the_answer(web: WebProcess) -> None:
-    assert chat(web.url, "carol", PASSWORD, "What is it?") == "The answer to What is it? is 42."
+    assert chat(web.url, "carol", PASSWORD, "What is it?", web.front) == "The answer to What is it? is 42."
 
 
-def test_a_person_does_all_that_the_page_is_for(web: WebProcess) -> None:
-    web.admin("user", "add", "root", "--role", "administrator", "--password-stdin", stdin=PASSWORD)
-    tour(web.url, "root", PASSWORD, Questions("slow 30", "slow 300", "echo done"))
+@pytest.mark.parametrize("way", combination.ways("postgresql nginx"))
+def test_a_person_does_all_that_the_page_is_for(tmp_path: Path, way: str) -> None:
+    """Where the rest here is not: tests/e2e/test_crossing.py does it on SQLite, directly."""
+    database, front = way.split()
+    with web_process(tmp_path, database=database, front=front) as web:
+        web.add_user("root", "administrator")
+        tour(web.url, "root", PASSWORD, Questions("slow 30", "slow 300", "echo done"), web.front)
 
 
 def test_the_answer_grows_while_it_is_written_and_ends_as_rendered_markdown(alice: tuple[Page, Watch]) -> None:
@@ -99,7 +106,7 @@ def test_a_second_account_does_not_see_it(alice: tuple[Page, Watch], browser: Br
     page, _ = alice
     send(page, "echo alice's zanzibar")
     last_answer(page)
-    other = browser.new_context(locale="en-GB")
+    other = new_context(browser, web.front)
     theirs, watch = watched_page(other)
     log_in(theirs, web.url, "bob", PASSWORD)
     theirs.goto(page.url)
@@ -126,7 +133,7 @@ def test_an_answer_goes_on_while_another_conversation_is_read(alice: tuple[Page,
 
 
 def test_deleting_asks_first_and_then_deletes(browser: Browser, web: WebProcess) -> None:
-    opened = browser.new_context(locale="en-GB")
+    opened = new_context(browser, web.front)
     page, watch = watched_page(opened)
     log_in(page, web.url, "dora", PASSWORD)
     send(page, "echo one")
@@ -171,7 +178,7 @@ def test_copying_works_where_the_clipboard_interface_is_missing(alice: tuple[Pag
 def test_the_page_says_that_the_model_is_away_keeps_the_question_and_recovers(
     browser: Browser, web: WebProcess
 ) -> None:
-    opened = browser.new_context(locale="en-GB")
+    opened = new_context(browser, web.front)
     page, _ = watched_page(opened)  # a refused request is an error in the console, so none is counted here
     log_in(page, web.url, "alice", PASSWORD)
     send(page, "die now")
@@ -192,7 +199,7 @@ def test_the_page_says_that_the_model_is_away_keeps_the_question_and_recovers(
 
 
 def test_the_page_speaks_the_browsers_language_and_can_be_switched(browser: Browser, web: WebProcess) -> None:
-    opened = browser.new_context(locale="zh-CN")
+    opened = new_context(browser, web.front, locale="zh-CN")
     page, watch = watched_page(opened)
     log_in(page, web.url, "alice", PASSWORD)
     expect(page.locator("#new-conversation")).to_have_text("新对话")
@@ -219,7 +226,7 @@ def test_logging_out_ends_it(context: BrowserContext, web: WebProcess) -> None:
 
 @pytest.mark.parametrize("width", [360, 1024, 1920])
 def test_nothing_sticks_out_of_the_window(browser: Browser, web: WebProcess, width: int) -> None:
-    opened = browser.new_context(viewport={"width": width, "height": 740}, locale="en-GB")
+    opened = new_context(browser, web.front, viewport={"width": width, "height": 740})
     page, _ = watched_page(opened)
     log_in(page, web.url, "alice", PASSWORD)
     long = "x" * 300

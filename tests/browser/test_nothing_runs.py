@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from browser_flow import ANSWER, QUESTION, Watch, last_answer, log_in, send, watched_page
+from browser_flow import ANSWER, QUESTION, Watch, last_answer, log_in, new_context, send, watched_page
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import delete, update
 from web_process import PASSWORD, WebProcess, log_in_form
 from xss_vectors import BREAKOUTS, ELEMENTS, MUTATIONS, VECTORS
 
-from service.web.database import Database, url_of
 from service.web.models import Failure, User
 
 FORBIDDEN = "img, script, svg:not(.icon):not(.katex svg), iframe, style, form, input, object, embed, video, base, meta"
@@ -35,7 +34,7 @@ def conversations(web: WebProcess) -> list[str]:
 @pytest.fixture(scope="module", params=[False, True], ids=["with the policy", "without the policy"])
 def page(request: pytest.FixtureRequest, browser: Browser, web: WebProcess) -> Iterator[tuple[Page, Watch, list[str]]]:
     """A page, what it must not do, and what ran on it."""
-    opened = browser.new_context(locale="en-GB", bypass_csp=request.param)
+    opened = new_context(browser, web.front, bypass_csp=request.param)
     ran: list[str] = []
     opened.expose_binding("ferryRan", lambda source: ran.append(source["page"].url))
     tab, watch = watched_page(opened)
@@ -62,7 +61,7 @@ def is_clean(page: Page, watch: Watch, ran: list[str], web: WebProcess) -> None:
 
 def test_there_are_sixty_of_them_and_they_are_noticed_where_they_run(browser: Browser, web: WebProcess) -> None:
     assert len(set(VECTORS)) >= 60
-    opened = browser.new_context(bypass_csp=True)
+    opened = new_context(browser, web.front, bypass_csp=True)
     ran: list[str] = []
     opened.expose_binding("ferryRan", lambda source: ran.append(source["page"].url))
     page, watch = watched_page(opened)
@@ -114,12 +113,12 @@ def test_nothing_runs_while_an_answer_grows_or_when_it_is_searched(
 def test_nothing_runs_as_the_name_of_a_user(browser: Browser, web: WebProcess) -> None:
     names = [vector[:64] for vector in ELEMENTS + MUTATIONS + BREAKOUTS if vector.isprintable()]
     assert len(names) >= 60
-    opened = browser.new_context(bypass_csp=True)
+    opened = new_context(browser, web.front, bypass_csp=True)
     ran: list[str] = []
     opened.expose_binding("ferryRan", lambda source: ran.append(source["page"].url))
     tab, watch = watched_page(opened)
     log_in(tab, web.url, "bob", PASSWORD)
-    database = Database(url_of("", web.data))
+    database = web.database()
     for name in names:
         with database.begin() as session:
             session.execute(update(User).where(User.folded_name == "bob").values(name=name))
@@ -132,7 +131,7 @@ def test_nothing_runs_as_the_name_of_a_user(browser: Browser, web: WebProcess) -
 
 def test_nothing_runs_where_administrators_and_auditors_read_names(browser: Browser, web: WebProcess) -> None:
     names = [vector[:64] for vector in VECTORS if vector.isprintable()]
-    database = Database(url_of("", web.data))
+    database = web.database()
     with database.begin() as session:
         session.add_all(
             User(name=name, folded_name=f"{number} {name}"[:256], password_hash="", role="user")
@@ -145,7 +144,7 @@ def test_nothing_runs_where_administrators_and_auditors_read_names(browser: Brow
         session.execute(delete(Failure))
     database.close()
     web.admin("user", "add", "root", "--role", "administrator", "--password-stdin", stdin=PASSWORD)
-    opened = browser.new_context(bypass_csp=True)
+    opened = new_context(browser, web.front, bypass_csp=True)
     ran: list[str] = []
     opened.expose_binding("ferryRan", lambda source: ran.append(source["page"].url))
     tab, watch = watched_page(opened)

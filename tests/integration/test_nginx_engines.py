@@ -14,8 +14,8 @@ import fake_engine
 import httpx
 import pytest
 from fake_engine import FakeEngine
+from nginx_front import MAIN
 from ports import free_port
-from test_nginx import MAIN
 from web_app import WebApp, web_app
 from web_process import ROOT, stop
 

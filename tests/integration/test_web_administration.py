@@ -37,11 +37,12 @@ def ask(web: WebProcess, key: str) -> httpx.Response:
     """Ask over a connection of its own, which either worker may take."""
     body = {"model": "default", "messages": [{"role": "user", "content": "hello"}], "stream": True}
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.post(f"{web.url}/v1/chat/completions", json=body, headers=headers, trust_env=False, timeout=30)
+    with web.client() as client:
+        return client.post("/v1/chat/completions", json=body, headers=headers)
 
 
 def metric(web: WebProcess, name: str) -> int:
-    found = re.search(rf"^{re.escape(name)} (\d+)$", httpx.get(f"{web.url}/metrics", trust_env=False).text, re.M)
+    found = re.search(rf"^{re.escape(name)} (\d+)$", httpx.get(f"{web.own_url}/metrics", trust_env=False).text, re.M)
     return int(found[1]) if found else 0
 
 

@@ -1,6 +1,7 @@
 """Answers between two worker processes: followed, stopped and deleted from the other one, and what a kill leaves.
 
-A worker that is paused accepts no connection; so a connection made meanwhile is the other one's, and stays so.
+A worker that is paused accepts no connection; so a connection made meanwhile is the other one's, and stays so: here
+each is the web tier's own, as nginx would make another for every request.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def chats(web: WebProcess) -> tuple[Chat, Chat]:
     with closing(web.login("alice")) as login:
         path = f"/api/conversations/{login.post('/api/conversations').json()['id']}"
         cookie = f"ferry_session={login.cookies['ferry_session']}"
-        first, second = (Chat(web.url, path, cookie, login.headers["X-CSRF-Token"], other) for other in workers(web))
+        first, second = (
+            Chat(web.own_url, path, cookie, login.headers["X-CSRF-Token"], other) for other in workers(web)
+        )
     return second, first
 
 

@@ -7,28 +7,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
+import combination
 import httpx
 import psycopg
 import pytest
 import tomllib
-from test_nginx import nginx
 from web_process import PASSWORD, ROOT, WebProcess, admin, make_environment, web_process
 
 OUTPUT = {"capture_output": True, "text": True, "timeout": 60, "check": False}
 
 
-@pytest.fixture(scope="module", params=["directly", pytest.param("by nginx", marks=pytest.mark.nginx)])
-def web(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database_kind: str
-) -> Iterator[WebProcess]:
+@pytest.fixture(scope="module", params=combination.ways("sqlite directly", "postgresql nginx"))
+def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     """The web tier on each kind of database, reached directly and through docs/nginx/ferry.conf."""
-    with web_process(tmp_path_factory.mktemp("web"), database=database_kind) as running, ExitStack() as held:
+    database, front = request.param.split()
+    with web_process(tmp_path_factory.mktemp("web"), database=database, front=front) as running:
         running.add_user("alice")
-        if request.param != "directly":
-            running.front = held.enter_context(nginx(tmp_path_factory.mktemp("nginx"), running))
         yield running
 
 
@@ -91,7 +88,7 @@ def test_what_a_database_cannot_hold_is_refused_and_no_fault(web: WebProcess) ->
 def test_the_commands_know_accounts_and_keys_there(web: WebProcess) -> None:
     web.add_user("bob")
     key = web.add_key("script")
-    with httpx.Client(base_url=web.url, trust_env=False) as client:
+    with web.client() as client:
         assert client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
         web.admin("key", "revoke", "script")
         assert client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 401

@@ -51,7 +51,7 @@ def web(
 
 
 def client(web: WebProcess, name: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{web.url}/v1", api_key=web.add_key(name), max_retries=0, timeout=30)
+    return web.openai_client(web.add_key(name))
 
 
 def asked(client: openai.OpenAI, question: str, **options: object):
@@ -128,6 +128,7 @@ def test_another_ferry_answers_for_this_one(tmp_path: Path) -> None:
     ):
         (tmp_path / "key").write_text(there.add_key("the other Ferry"))
         settings += f'url = "{there.url}/v1"\napi_key_file = "{tmp_path / "key"}"\n'
+        settings += f'ca_file = "{there.front.certificate}"\n' if there.front else ""
         with web_process(tmp_path / "here", settings) as here:
             here.add_user("alice")
             alice = here.login("alice")

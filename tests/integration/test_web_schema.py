@@ -53,11 +53,17 @@ def headers(web: WebProcess) -> dict[str, str]:
     }
 
 
+def of_front(web: WebProcess, address: str) -> dict[str, str]:
+    """Return what nginx wants to see, where it asks for its password: below /v1 it does not, and the key is Ferry's."""
+    return web.front.password if web.front and not address.startswith("/v1/") else {}
+
+
 @pytest.fixture(scope="module")
 def conversation_id(web: WebProcess, headers: dict[str, str]) -> str:
     with web.client() as client:
-        made = client.post("/api/conversations", headers=headers).json()["id"]
-        client.post(f"/api/conversations/{made}/messages", headers=headers, json={"content": "echo 1"})
+        sent = headers | of_front(web, "/api/")
+        made = client.post("/api/conversations", headers=sent).json()["id"]
+        client.post(f"/api/conversations/{made}/messages", headers=sent, json={"content": "echo 1"})
     return str(made)
 
 
@@ -77,10 +83,13 @@ def test_every_operation_answers_as_described(
     api: Any, web: WebProcess, headers: dict[str, str], operation: str, mode: str
 ) -> None:
     method, address = operation.split()
+    how = {"base_url": web.url, "headers": headers | of_front(web, address), "timeout": 30}
+    if web.front:
+        how["verify"] = str(web.front.certificate)
 
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=api[address][method].as_strategy(generation_mode=GenerationMode(mode)))
     def ask(case: Any) -> None:
-        case.call_and_validate(base_url=web.url, headers=headers, checks=list(CHECKS), timeout=30)
+        case.call_and_validate(checks=list(CHECKS), **how)
 
     ask()

@@ -14,7 +14,7 @@ import httpx
 import openai
 import pytest
 from fake_engine import MODEL
-from web_process import WebProcess, wait_for, web_process
+from web_process import WebProcess, web_process
 
 QUESTION = [{"role": "user", "content": "What is it?"}]
 ANSWER = "The answer to **What is it?** is 42."
@@ -34,7 +34,7 @@ def key(web: WebProcess) -> str:
 
 @pytest.fixture
 def client(web: WebProcess, key: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{web.url}/v1", api_key=key, max_retries=0, timeout=30)
+    return web.openai_client(key)
 
 
 def asked(client: openai.OpenAI, question: str, **options: object):
@@ -90,7 +90,7 @@ def test_an_unknown_model_and_a_wrong_key_are_told_in_openais_words(client: open
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="gpt-9", messages=QUESTION)
     with pytest.raises(openai.AuthenticationError):
-        openai.OpenAI(base_url=f"{web.url}/v1", api_key="ferry-guess", max_retries=0).models.list()
+        web.openai_client("ferry-guess").models.list()
 
 
 def test_an_engine_that_dies_in_mid_stream_is_an_error_to_the_openai_client(client: openai.OpenAI) -> None:
@@ -122,7 +122,7 @@ def test_a_client_that_leaves_ends_the_engines_work_at_once(web: WebProcess, key
     head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     head += f"Authorization: Bearer {key}\r\n"
     data = json.dumps(body).encode()
-    with socket.create_connection(("127.0.0.1", int(web.url.rpartition(":")[2]))) as raw:
+    with web.connect() as raw:
         raw.sendall(head.encode() + f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
         time.sleep(0.4)
     left_at = time.monotonic()
@@ -184,7 +184,7 @@ def test_a_body_over_the_limit_is_413_over_the_wire(web: WebProcess, key: str) -
 
 def test_no_header_tells_a_version(web: WebProcess) -> None:
     with web.client() as client:
-        assert client.get("/login").headers["Server"] == "gunicorn"
+        assert client.get("/login").headers["Server"] == ("nginx" if web.front else "gunicorn")
 
 
 def test_selftest_privacy_holds_conversations_through_the_whole_service_and_leaves_no_key(web: WebProcess) -> None:
@@ -252,4 +252,4 @@ def test_a_worker_that_is_killed_comes_back_without_systemd(tmp_path: Path) -> N
         while children.read_text().split() in ([], [worker]):
             assert time.monotonic() < deadline and web.process.poll() is None
             time.sleep(0.05)
-        wait_for(f"{web.url}/healthz", web.process)
+        web.wait_until_it_serves()

@@ -63,8 +63,8 @@ def test_at_a_stop_every_stream_ends_with_an_event_that_says_so(tmp_path: Path) 
     """Also beside a client that has stopped reading."""
     with web_process(tmp_path) as web, ExitStack() as open_streams:
         headers = {"Authorization": f"Bearer {web.add_key('script')}"}
-        client = open_streams.enter_context(httpx.Client(base_url=web.url, headers=headers, timeout=30, limits=ALL))
-        deaf = open_streams.enter_context(socket.create_connection(("127.0.0.1", client.base_url.port or 0)))
+        client, deaf = open_streams.enter_context(web.client()), open_streams.enter_context(web.connect())
+        client.headers.update(headers)
         deaf.sendall(raw(headers, question("slow 100000")))
         streams = [
             open_streams.enter_context(client.stream("POST", PATH, json=question("slow 400"))) for _ in range(20)
@@ -96,7 +96,6 @@ def test_at_a_stop_a_conversation_is_told_and_keeps_what_had_come(tmp_path: Path
         assert kept["state"] == "failed" and kept["content"].startswith("piece 0 piece 1 ")
 
 
-ALL = httpx.Limits(max_connections=None)
 PATH = "/v1/chat/completions"
 
 

@@ -32,11 +32,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
 
 
 def connected(web: WebProcess) -> socket.socket:
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.connect(("127.0.0.1", int(web.url.rpartition(":")[2])))
-    made.settimeout(30)
-    return made
+    return web.connect(buffer_bytes=4096)
 
 
 def request(path: str, body: bytes, **headers: str) -> bytes:
@@ -80,6 +76,7 @@ def test_a_page_that_never_reads_has_its_answer_all_the_same(web: WebProcess) ->
     chat = f"/api/conversations/{browser.post('/api/conversations').json()['id']}"
     headers = {"Cookie": f"ferry_session={browser.cookies['ferry_session']}"}
     headers["X_CSRF_Token"] = browser.headers["X-CSRF-Token"]
+    headers |= web.front.password if web.front else {}
     body = json.dumps({"content": f"flood {MANY // 4}"}).encode()
     with connected(web) as deaf:
         deaf.sendall(request(f"{chat}/messages", body, **headers))
@@ -89,8 +86,9 @@ def test_a_page_that_never_reads_has_its_answer_all_the_same(web: WebProcess) ->
 
 
 def test_a_body_that_stops_coming_is_waited_for_no_longer(web: WebProcess) -> None:
+    """By the web tier, that is: nginx reads a whole body before it hands it on, and has a patience of its own."""
     headers = {"Authorization": f"Bearer {web.add_key('half')}"}
-    with connected(web) as half:
+    with web.connect(is_own=True) as half:
         half.sendall(request("/v1/chat/completions", question("echo hello"), **headers)[:-5])
         assert half.recv(12) == b"HTTP/1.1 400"
     assert "Traceback" not in web.output.read_text()
