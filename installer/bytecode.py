@@ -16,18 +16,22 @@ from pathlib import Path
 from checksums import process
 from installer.wheel_files import WheelFile
 
-# What no start of the service imports, measured on the demo: tests, torch's compiler, the other models' code, and whole
-# packages that others only may use. They hold two thirds of all bytes. What the list misses only takes longer, here
-# or at a start; tests/e2e/test_user_mode.py tells when that grows.
+# What no start of the service imports, measured on the demo: tests, torch's compilers, the other models' code, and
+# whole packages that others only may use, or that only decoding with torch's own operators takes, where kernels cannot
+# run. They hold three quarters of all bytes. What the list misses only takes longer, here or at a start;
+# tests/e2e/test_user_mode.py tells when that grows.
 _UNUSED = (
     "networkx", "setuptools", "pydantic(_core)?", "fsspec", "typer", "cffi", "pycparser", "markdown_it", "functorch",
-    "pygments/(lexers|styles)", "numpy/(distutils|f2py)", "gevent/testing", "gunicorn/(asgi|dirty)", "alembic/testing",
-    "sympy/(physics|combinatorics|stats|parsing|plotting|codegen|vector|liealgebras|categories|holonomic|testing)",
-    "sympy/(crypto|diffgeom|polys/benchmarks)", "sqlalchemy/(testing|ext/asyncio|dialects/(mysql|oracle|mssql))",
-    "huggingface_hub/(cli|inference)", "transformers/(exporters|pipelines|cli)", "torchgen/(packaged|api|dest)",
-    "torch/(testing/_internal|_inductor|_export/(serde|passes)|utils/(hipify|benchmark|tensorboard))",
-    "torch/(ao/(ns|pruning|quantization/(fx|backend_config))|fx/experimental/migrate_gradual_types)",
-    "torch/distributed/(pipelining|_tools|optim|tensor/experimental)",
+    "sympy", "mpmath", "numba/(cuda|typed)", "ldap3/protocol/schemas",
+    "pygments/(lexers|styles)", "numpy/(distutils|f2py|testing)", "gevent/testing", "gunicorn/(asgi|dirty)",
+    "alembic/testing", "sqlalchemy/(testing|ext/asyncio|dialects/(mysql|oracle|mssql))",
+    "huggingface_hub/(cli|inference)",
+    "transformers/(exporters|pipelines|cli|distributed|loss|quantizers|generation/continuous_batching)",
+    "torchgen/(packaged|api|dest)",
+    "torch/(testing/_internal|_inductor|_dynamo|_numpy|_vendor|onnx|_export/(serde|passes))",
+    "torch/utils/(hipify|benchmark|tensorboard|_sympy)",
+    "torch/(ao/(ns|pruning|quantization/(fx|backend_config))|fx/experimental/migrate_gradual_types|backends/_nnapi)",
+    "torch/distributed/(pipelining|_tools|optim|tensor|fsdp|elastic|checkpoint|_shard|_local_tensor|flight_recorder)",
 )  # fmt: skip
 _NOT_COMPILED = rf"/tests?/|/({'|'.join(_UNUSED)})/|/transformers/models/(?!auto/|{{model}}/)[^/]+/"
 FOLDER, MADE = "bytecode", "made"

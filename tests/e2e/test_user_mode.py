@@ -13,7 +13,8 @@ FERRY = "/home/alice/ferry/bin/ferry"
 # Imports what a start does, and prints the bytes of all modules of the environment, and of those without bytecode.
 IMPORTED = """
 import importlib.util, os, sys
-import service.web.app, service.engine.server, transformers.models.llama.modeling_llama
+import service.web.app, service.engine.__main__, service.engine.model, service.engine.text
+import gunicorn.app.wsgiapp, gunicorn.workers.ggevent
 files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
 found = [file for file in files if file.endswith(".py") and "site-packages" in file]
 print(sum(os.path.getsize(file) for file in found))
