@@ -209,6 +209,8 @@ def web_process(
             (folder / "nginx").mkdir()
             web.front = held.enter_context(nginx(folder / "nginx", url))
         yield web
+        is_file = (database or combination.chosen(combination.DATABASES)) == "sqlite"
+        assert is_file or not (web.data / "ferry.db").exists(), "a test took another database for SQLite's file"
 
 
 def trust_in(certificate: Path) -> ssl.SSLContext:
