@@ -56,13 +56,14 @@ def migrate(database: Database, lock_dir: Path) -> tuple[str, bool]:
 
     Raises: AdminError when the database comes from a newer release.
     """
-    from alembic import command
-
     with _changing(database, lock_dir) as connection:
         before, newest = _current(connection), known()[-1]
         _demand_known(before)
         if before == newest:
             return newest, False
+        # Not at every start: it takes templates and all their highlighters along.
+        from alembic import command
+
         with _references_kept(connection):
             command.upgrade(_config(connection), newest)
     return newest, True
