@@ -43,6 +43,13 @@ def test_what_is_final_is_drawn_once_and_told_once(alice: tuple[Page, Watch]) ->
     expect(page.locator("#status")).to_have_text("Stopped before the end.")
 
 
+def test_blocks_that_come_at_once_are_told_one_by_one(alice: tuple[Page, Watch]) -> None:
+    page, _ = alice
+    send(page, "echo One.\n\n- Two\n- and a half\n\nThree.")
+    last_answer(page)
+    expect(page.locator("#spoken p")).to_have_text(["One.", "Two and a half", "Three."])
+
+
 def test_a_link_that_is_explained_below_is_a_link_in_the_end(alice: tuple[Page, Watch]) -> None:
     page, _ = alice
     send(page, "echo See [this][1].\n\nAnd more.\n\n[1]: https://example.invalid/page")

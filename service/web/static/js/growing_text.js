@@ -74,8 +74,10 @@ export class GrowingText {
   speak(fragment) {
     const copy = fragment.cloneNode(true);
     for (const part of copy.querySelectorAll(".katex-html, annotation")) part.remove(); // a formula stands there thrice
-    const words = copy.textContent.trim();
-    if (words) this.handlers.onBlock(words);
+    for (const block of copy.childNodes) {
+      const words = block.textContent.trim();
+      if (words) this.handlers.onBlock(words);
+    }
   }
 }
 
