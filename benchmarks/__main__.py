@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-# In this order; `compiled` needs a C compiler and runs only when it is named.
+# In this order; `compiled` and `conformance` need a C++ compiler, and run only when they are named.
 PARTS = ("bundle", "install", "engine", "cancels", "overload", "web", "audit")
 
 for name in sys.argv[1:] or PARTS:

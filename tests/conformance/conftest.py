@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--base-url", help="an OpenAI-compatible server to try")
     group.addoption("--api-key", default="", help="the key that it wants")
+    group.addoption("--patience", type=float, default=120.0, help="how long an answer may take, in seconds")
     group.addoption("--table", type=Path, help="where to write what became of each scenario")
 
 
@@ -49,7 +50,8 @@ def web(engine: EngineProcess, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="session")
 def given(pytestconfig: pytest.Config) -> Target:
     root = pytestconfig.getoption("base_url").rstrip("/").removesuffix("/v1")
-    nameless = Target("given", root, pytestconfig.getoption("api_key"), "")
+    patience_s = pytestconfig.getoption("patience")
+    nameless = Target("given", root, pytestconfig.getoption("api_key"), "", patience_s=patience_s)
     return replace(nameless, model=nameless.get("/v1/models").json()["data"][0]["id"])
 
 

@@ -26,7 +26,8 @@ class City(BaseModel):
 def client_for(target: Target) -> openai.OpenAI:
     http = httpx2.Client(transport=httpx2.HTTPTransport(uds=target.socket))
     key = target.key or "none"
-    return openai.OpenAI(api_key=key, base_url=f"{target.root}/v1", http_client=http, max_retries=0, timeout=120)
+    base, timeout = f"{target.root}/v1", target.patience_s
+    return openai.OpenAI(api_key=key, base_url=base, http_client=http, max_retries=0, timeout=timeout)
 
 
 @pytest.fixture
