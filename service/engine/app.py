@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -28,6 +29,8 @@ from service.engine.worker import Worker
 
 # The web bounds what users send; JSON may spell a character in six bytes where they sent one.
 BODY_FACTOR = 8
+# So many requests are read into tokens at once. Each thread has memory of malloc's to itself that it never gives back.
+READING = 2
 
 
 class Api:
@@ -39,6 +42,7 @@ class Api:
         self._scheduler = scheduler
         self._worker = worker
         self._created = int(time.time())
+        self._readers = ThreadPoolExecutor(READING, "reader")
         # What the same seed gives the same text under: the model and its precision.
         self._fingerprint = f"fp_{hashlib.sha256(f'{name} {config.engine.precision}'.encode()).hexdigest()[:12]}"
 
@@ -89,7 +93,8 @@ class Api:
         self._require_model(first.model)
         if self._worker.answerer is None:
             raise unavailable("the model is being loaded", "loading")
-        works = [await asyncio.to_thread(self._worker.answerer.prepare, one) for one in parsed]
+        loop, prepare = asyncio.get_running_loop(), self._worker.answerer.prepare
+        works = [await loop.run_in_executor(self._readers, prepare, one) for one in parsed]
         tool_use = first.tool_use if isinstance(first, ChatRequest) else None
         client = Client.of(request.headers)
         admission = Admission(self._scheduler, works, client, self._config.queue.timeout_s)

@@ -4,6 +4,7 @@ The rest of the process sees its state and counters. Jobs come from the schedule
 batch.py.
 """
 
+import gc
 import logging
 import threading
 import time
@@ -69,6 +70,7 @@ class Worker(threading.Thread):
         batch = Batch(answerer.decoder, self._scheduler, self.counters, answerer.open_slot)
         self._scheduler.room_tokens = answerer.context_tokens
         self.answerer = answerer
+        pass_over_what_stays()
         now = time.monotonic()
         log.info("ready after %.1f s, of them %.1f s imports", now - started, imported - started)
         notify("READY=1")
@@ -81,3 +83,16 @@ class Worker(threading.Thread):
         if time.monotonic() - self._beaten >= BEAT_S:
             self._beaten = time.monotonic()
             feed_watchdog()
+
+
+def pass_over_what_stays() -> None:
+    """Let the garbage collector look only at what comes from now on, and at all of that each time it looks far back.
+
+    By itself it does so when a quarter of all objects is new, and the libraries have 220,000 that stay. asyncio leaves
+    a ring of five for a closed connection: those of 10,000 clients would lie about at once.
+    """
+    gc.collect()
+    gc.freeze()
+    # What it counts as staying is what it saw last: from now on nothing.
+    gc.collect()
+    gc.set_threshold(*gc.get_threshold()[:2], 1)
