@@ -130,6 +130,15 @@ def test_a_slope_is_found_beside_its_error() -> None:
     assert rising["slope_bytes"] == pytest.approx(500, abs=3 * rising["slope_error_bytes"])
 
 
+def test_one_step_of_memory_is_noise_and_many_are_a_slope() -> None:
+    once = cancels.slope([(number, 10**8 + 40_960 * (number > 300)) for number in range(400)])
+    often = cancels.slope([(number, 10**8 + 4096 * (number // 8)) for number in range(400)])
+    assert once["slope_bytes"] > 3 * once["slope_error_bytes"]
+    assert once["slope_bytes"] < 2 * once["stretches_error_bytes"]
+    assert often["slope_bytes"] == pytest.approx(512, rel=0.05)
+    assert often["slope_bytes"] > 10 * often["stretches_error_bytes"]
+
+
 def client(user: str, first_s: float | None, status: int = 200, ended_s: float = 9.0) -> Seen:
     return Seen(user, 0.0, status, first_s, ended_s, 1, is_whole=first_s is not None)
 
