@@ -24,6 +24,7 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.request import urlopen
 
+import ports
 import small_bundle
 from install_bench import OUTPUT, Bench, benching
 
@@ -269,8 +270,8 @@ def _look(campaign: Campaign, flow: Flow, kind: str, versions: tuple[str, str], 
 def part(name: str, share: int, shares: int) -> int:
     """Do every so manieth step of a flow, from the share's own on; return how many interruptions that was."""
     os.umask(0o022)
-    # Ports of its own: the servers of all shares stop and start all the time.
-    os.environ["PYTEST_XDIST_WORKER"] = f"gw{share}"
+    # The servers of all shares stop and start all the time: no other one may be told their ports meanwhile.
+    ports.take_row(share)
     flow, done = FLOWS[name], 0
     with tempfile.TemporaryDirectory() as folder, benching(Path(folder)) as bench:
         campaign = Campaign(bench)

@@ -11,12 +11,18 @@ import socket
 from itertools import count
 
 FIRST, ROW, ROWS = 20_000, 250, 50
+WORKER = "PYTEST_XDIST_WORKER"
 _numbers = count()
+
+
+def take_row(number: int) -> None:
+    """Let this process choose in a row that none of its siblings with other numbers has."""
+    os.environ[WORKER] = f"gw{number}"
 
 
 def free_port() -> int:
     """Return a port that nobody listens on, and that no other test is told."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    worker = os.environ.get(WORKER, "gw0").removeprefix("gw")
     row = (os.getppid() + int(worker)) % ROWS
     return next(port for number in _numbers if is_free(port := FIRST + row * ROW + number % ROW))
 

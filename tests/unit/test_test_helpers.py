@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import combination
@@ -68,3 +69,14 @@ def test_no_port_is_handed_out_twice_nor_one_that_is_taken() -> None:
         others = [ports.free_port() for _ in range(20)]
     assert len({first, first + 1, *others}) == 22
     assert all(ports.FIRST <= port < 32_768 for port in others)
+
+
+def test_processes_of_one_parent_with_rows_of_their_own_are_told_no_port_in_common() -> None:
+    with ProcessPoolExecutor(2) as pool:
+        first, second = pool.map(_ports_of_row, (0, 1))
+    assert len(first) == len(second) == 60 and first.isdisjoint(second)
+
+
+def _ports_of_row(number: int) -> set[int]:
+    ports.take_row(number)
+    return {ports.free_port() for _ in range(60)}
