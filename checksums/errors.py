@@ -4,6 +4,10 @@ The core raises them; only a cli module presents them. `message` names the thing
 Exit codes are the contract's: 1 failed, 2 usage, 3 integrity or trust, 4 this host, 5 not healthy.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class FerryError(Exception):
     """Something failed that an operator can act upon."""
@@ -42,3 +46,13 @@ class HealthError(FerryError):
 
 class CollectError(FerryError):
     """Something could not be fetched from an index or a hub."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name `path` where it names nothing, as when a descriptor cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checksums import process, signature, signers
-from checksums.errors import FerryError, HostError, IntegrityError, UsageError
+from checksums.errors import FerryError, HostError, IntegrityError, UsageError, naming
 from checksums.signature import Signature
 from checksums.signers import NAMESPACE, PRINCIPAL
 
@@ -109,8 +109,9 @@ def judge(data: bytes, armoured: Mapping[str, bytes], rule: Rule) -> Verdict:
 def _asked(data: bytes, armoured: bytes, text: bytes, rule: Rule) -> str | None:
     """Ask ssh-keygen whether the list allows a signature; return None when it does, else what it said of the list."""
     with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
-        Path(folder, "list").write_bytes(text)
-        Path(folder, "signature").write_bytes(armoured)
+        with naming(Path(folder)):
+            Path(folder, "list").write_bytes(text)
+            Path(folder, "signature").write_bytes(armoured)
         argv = ["ssh-keygen", "-Y", "verify", "-f", "list", "-I", PRINCIPAL, "-n", rule.namespace, "-s", "signature"]
         at = ["-O", f"verify-time={rule.created}"] if rule.created > now() else []
         environment = {**os.environ, "TZ": "UTC0", "LC_ALL": "C"}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checksums import process
-from checksums.errors import IntegrityError, UsageError
+from checksums.errors import IntegrityError, UsageError, naming
 from checksums.signers import NAMESPACE, PRINCIPAL, fingerprint, strings
 
 PREAMBLE = b"SSHSIG" + struct.pack(">I", 1)
@@ -130,7 +130,8 @@ def match(data: bytes, armoured: bytes, name: str = "the signature", namespace: 
     signature = parse(armoured, name, namespace)
     with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
         file = Path(folder, "signature")
-        file.write_bytes(armoured)
+        with naming(file):
+            file.write_bytes(armoured)
         argv = ["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", str(file)]
         done = process.run(argv, input_bytes=data, check=False)
     if done.returncode != 0:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from checksums.errors import FerryError
+from checksums.errors import FerryError, naming
 from installer import guard, journal, lock, undo
 from installer.files import Changes
 from installer.journal import Journal, Record, Step
@@ -44,10 +44,12 @@ def begin(places: Places, command: str, progress: Progress) -> Iterator[Changes]
 
 
 def _change(places: Places, command: str, progress: Progress, made: tuple[Path, ...]) -> Iterator[Changes]:
-    record = Journal.begin(places, command, made)
+    with naming(places.prefix):
+        record = Journal.begin(places, command, made)
     try:
-        yield Changes(record)
-        record.commit()
+        with naming(places.prefix):
+            yield Changes(record)
+            record.commit()
     except BaseException as error:
         record.close()
         try:
@@ -86,6 +88,9 @@ def recover(places: Places, progress: Progress, waits: bool = False, is_boot: bo
 def _recover(places: Places, progress: Progress, is_boot: bool = False) -> Record | None:
     """As `recover`, by who holds the lock."""
     found = journal.read(places)
+    # First: as long as it is there, what it shares with the store is in use.
+    for stale in places.prefix.glob(f"{STAGING}*"):
+        shutil.rmtree(stale, ignore_errors=True)
     if found:
         if found.is_committed:
             _do(places, found.finish, progress, is_boot)
@@ -96,8 +101,6 @@ def _recover(places: Places, progress: Progress, is_boot: bool = False) -> Recor
         journal.sync_folder(places.prefix)
         if not found.is_committed:
             _drop(found.made)
-    for stale in places.prefix.glob(f"{STAGING}*"):
-        shutil.rmtree(stale, ignore_errors=True)
     return found
 
 

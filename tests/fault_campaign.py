@@ -235,7 +235,7 @@ def interrupt(campaign: Campaign, flow: Flow, kind: str, number: int) -> str:
     before, after, words = flow.before(campaign), flow.after(campaign), flow.words(campaign)
     done = campaign.run(words, kind, number)
     steps = campaign.steps()
-    what = f"{flow.name}, {kind} at {steps[-1] if steps else 'no step'}"
+    what = f"{flow.name}, {kind} at {steps[number - 1] if number <= len(steps) else 'no step'}"
     try:
         assert "Traceback" not in done.stderr, done.stderr
         if kind == "SIGKILL" and before:
@@ -248,7 +248,7 @@ def interrupt(campaign: Campaign, flow: Flow, kind: str, number: int) -> str:
         elif (campaign.bench.prefix / "bin" / "ferry").exists():
             subprocess.run([str(campaign.bench.prefix / "bin" / "ferry"), "uninstall"], check=True)
         assert campaign.version() == after and flow.is_right(campaign), "the same command again does not converge"
-        assert campaign.leftovers() == [], "something is left over"
+        assert campaign.leftovers() == [], campaign.leftovers()
     except BaseException as error:
         raise AssertionError(f"{what}: {error}\n{done.returncode}\n{done.stderr}") from error
     flow.reset(campaign)
@@ -264,7 +264,7 @@ def _look(campaign: Campaign, flow: Flow, kind: str, versions: tuple[str, str], 
     if kind != "SIGKILL":
         assert found == versions[1 if status == 0 else 0], f"exit {status}, but {found} runs"
         if status:
-            assert campaign.leftovers() == []
+            assert campaign.leftovers() == [], campaign.leftovers()
 
 
 def part(name: str, share: int, shares: int) -> int:

@@ -69,10 +69,11 @@ class Worker(threading.Thread):
         prove(answerer.decoder, self._scheduler.pace)
         batch = Batch(answerer.decoder, self._scheduler, self.counters, answerer.open_slot)
         self._scheduler.room_tokens = answerer.context_tokens
-        self.answerer = answerer
         pass_over_what_stays()
         now = time.monotonic()
         log.info("ready after %.1f s, of them %.1f s imports", now - started, imported - started)
+        # Last: from here on /readyz says so, and jobs come.
+        self.answerer = answerer
         notify("READY=1")
         while self._scheduler.wait(BEAT_S):
             batch.advance()

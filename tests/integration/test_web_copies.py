@@ -31,9 +31,9 @@ def ask(environment: dict[str, str], *words: str, status: int = 0) -> dict:
 def writing(path: Path) -> Iterator[list[int]]:
     """Write two rows in each transaction until the block ends, in the mode of the web tier; give how many it has done.
 
-    A writer that has to wait for longer than two seconds fails the test.
+    The block begins when the first is done. A writer that has to wait for longer than two seconds fails the test.
     """
-    done, stop, faults = [0], threading.Event(), list[Exception]()
+    done, has_begun, stop, faults = [0], threading.Event(), threading.Event(), list[Exception]()
 
     def write() -> None:
         with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection:
@@ -43,12 +43,14 @@ def writing(path: Path) -> Iterator[list[int]]:
                     connection.execute("INSERT INTO written VALUES (?, ?, zeroblob(2000))", (done[0], half))
                 connection.execute("COMMIT")
                 done[0] += 1
+                has_begun.set()
 
     def guarded() -> None:
         try:
             write()
         except sqlite3.Error as error:
             faults.append(error)
+            has_begun.set()
 
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE written (number INTEGER, half INTEGER, padding BLOB)")
@@ -57,6 +59,7 @@ def writing(path: Path) -> Iterator[list[int]]:
         connection.commit()
     thread = threading.Thread(target=guarded)
     thread.start()
+    has_begun.wait()
     try:
         yield done
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from checksums.errors import FerryError
-from installer import files, journal, lock, transaction, undo
+from installer import files, journal, lock, release, transaction, undo
 from installer.files import Changes
 from installer.journal import Journal
 from installer.places import Places
@@ -178,6 +179,27 @@ def test_a_prefix_that_was_made_for_the_change_goes_with_it(tmp_path: Path) -> N
         changes.file(places.prefix / "file", b"x")
         raise Interrupted
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_broken_off_change_put_into_the_store_goes_with_it(places: Places) -> None:
+    with pytest.raises(Interrupted), transaction.begin(places, "test", Lines()) as changes:
+        changes.undo("prune", [])
+        # As publishing does, interrupted between the store and the release's place, which share their files.
+        staged, stored = release.stage(places) / "wheel", places.stored("ab" * 32)
+        stored.parent.mkdir(parents=True)
+        staged.write_text("x")
+        os.link(staged, stored)
+        raise Interrupted
+    assert not places.prefix.exists()
+
+
+def test_an_error_of_the_system_that_names_nothing_gets_the_name_of_the_installation(places: Places) -> None:
+    with pytest.raises(OSError, match="No space left") as found, transaction.begin(places, "test", Lines()):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert found.value.filename == str(places.prefix)
+    with pytest.raises(OSError, match="No space left") as found, transaction.begin(places, "test", Lines()):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a name of its own")
+    assert found.value.filename == "a name of its own"
 
 
 def test_a_step_that_cannot_be_taken_back_is_named_and_stays_written_down(
