@@ -15,6 +15,10 @@ import pytest
 import tiny_model
 from engine_process import EngineProcess, chat, events, running
 
+from service.config import Engine, Queue
+from service.engine.scheduler import Scheduler
+from service.engine.worker import Worker
+
 CHAT = "/v1/chat/completions"
 CONTEXT = 16384
 # A random model rarely stops by itself: without a limit an answer outlasts its test.
@@ -285,3 +289,20 @@ def test_a_context_that_the_units_memory_limit_was_not_made_for_ends_the_start(t
     said = engine.journal.read_text()
     assert "[engine] context_tokens = 9000, slots = 1: more than the 8192 tokens" in said
     assert "hint: let Ferry set the limit anew: ferry stop; ferry start" in said
+
+
+def test_it_is_ready_only_when_all_is_done_that_the_journal_tells_of_the_start(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is this process' garbage that it would pass over; and it takes its time.
+    monkeypatch.setattr("service.engine.worker.pass_over_what_stays", lambda: time.sleep(0.5))
+    scheduler = Scheduler(Queue())
+    worker = Worker(model, tmp_path, Engine(context_tokens=64), scheduler, lambda: None)
+    with caplog.at_level("INFO", logger="service.engine.worker"):
+        worker.start()
+        while worker.answerer is None and worker.is_alive():
+            time.sleep(0.001)
+        assert "ready after" in caplog.text
+    scheduler.close(0)
+    worker.join(30)
+    assert not worker.failure

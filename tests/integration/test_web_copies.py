@@ -50,6 +50,7 @@ def writing(path: Path) -> Iterator[list[int]]:
             write()
         except sqlite3.Error as error:
             faults.append(error)
+        finally:
             has_begun.set()
 
     with closing(sqlite3.connect(path)) as connection:

@@ -1,6 +1,7 @@
 """Signatures made by the real ssh-keygen, and every way to write one that is not the canonical way."""
 
 import base64
+import resource
 import struct
 import subprocess
 import time
@@ -121,6 +122,21 @@ def test_any_single_changed_character_of_the_base64_is_refused(keys, armoured):
         changed = bytearray(armoured)
         changed[at] = ord("A") if changed[at] != ord("A") else ord("B")
         refused(keys, bytes(changed))
+
+
+@pytest.mark.parametrize(("limit_bytes", "named"), [(0, "signature"), (1000, "ferry-")])
+def test_no_room_for_the_temporary_files_names_where(keys, armoured, tmp_path, monkeypatch, limit_bytes, named):
+    (tmp_path / "list").write_text((keys / "allowed_signers").read_text() + "# \n" * 1000)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert len(armoured) < 1000
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            quorum.judge(DATA, {"it": armoured}, quorum.Rule(tmp_path / "list"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename.startswith(str(tmp_path)) and named in caught.value.filename
 
 
 def test_a_missing_key_is_wrong_usage_and_says_how_to_make_one(tmp_path):
