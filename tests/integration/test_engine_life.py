@@ -294,10 +294,11 @@ def test_a_context_that_the_units_memory_limit_was_not_made_for_ends_the_start(t
 def test_it_is_ready_only_when_all_is_done_that_the_journal_tells_of_the_start(
     model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    release = EngineProcess(tmp_path / "home", model, "tiny").home / "release"
     # It is this process' garbage that it would pass over; and it takes its time.
     monkeypatch.setattr("service.engine.worker.pass_over_what_stays", lambda: time.sleep(0.5))
     scheduler = Scheduler(Queue())
-    worker = Worker(model, tmp_path, Engine(context_tokens=64), scheduler, lambda: None)
+    worker = Worker(release / "model", tmp_path, Engine(context_tokens=64), scheduler, lambda: None)
     with caplog.at_level("INFO", logger="service.engine.worker"):
         worker.start()
         while worker.answerer is None and worker.is_alive():
