@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ def _is_address(value: str) -> bool:
 
 
 def _is_url_or_empty(value: str) -> bool:
-    return value == "" or bool(re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value))
+    try:
+        return value == "" or (bool(re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value)) and urlsplit(value).port != 0)
+    except ValueError:  # no port, or brackets without an address of IPv6
+        return False
 
 
 def _is_database_or_empty(value: str) -> bool:

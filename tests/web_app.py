@@ -79,5 +79,4 @@ def web_app(folder: Path, settings: str = "", database: str = "") -> Iterator[We
     with fake_engine.running(paths.socket) as engine:
         client = EngineClient(config, paths.socket)
         yield WebApp(create_app(paths, config, client), paths, store, engine)
-        client.close()
     store.close()

@@ -17,20 +17,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-import httpx
-
 from service.config import Config
-from service.web import sse
+from service.web import engine_connection, sse
 from service.web.engine_address import Address
+from service.web.engine_connection import Reply, Unreachable
 from service.web.engine_errors import error_of, words_of
 from service.web.sse import BrokenStream, Waiting
 
 log = logging.getLogger(__name__)
-CONNECT_TIMEOUT_S = 5
 HEALTH_TIMEOUT_S = 5
 # On top of the queue's own limit: what a prefill of a full context may take until the first byte.
 FIRST_BYTE_GRACE_S = 120
@@ -72,13 +71,11 @@ class Cancel:
             except OSError:
                 return  # already closed
 
-    def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Learn the connection's socket: https://www.python-httpx.org/advanced/extensions/#trace."""
-        # TLS takes the connection over under a new socket object.
-        if event.startswith(("connection.connect_", "connection.start_tls.")) and event.endswith(".complete"):
-            self._socket = info["return_value"].get_extra_info("socket")
-            if self.is_set:
-                self.set()
+    def watch(self, connected: socket.socket) -> None:
+        """Learn the request's socket."""
+        self._socket = connected
+        if self.is_set:
+            self.set()
 
     def error(self) -> EngineAway | Cancelled:
         """Return what whoever waits for the answer is to be told."""
@@ -88,17 +85,17 @@ class Cancel:
 class Answer:
     """The engine's answer to one request: its head has come, its body is read once. Close it in any case."""
 
-    def __init__(self, response: httpx.Response, cancel: Cancel, is_local: bool) -> None:
-        self._response = response
+    def __init__(self, reply: Reply, cancel: Cancel, is_local: bool) -> None:
+        self._reply = reply
         self._cancel = cancel
         self._is_local = is_local
-        self.status = response.status_code
-        self.headers = response.headers
+        self.status = reply.status
+        self.headers = reply.headers
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises: EngineAway, Cancelled."""
         with _failures(self._cancel, self._is_local):
-            yield from self._response.iter_raw()
+            yield from self._reply.chunks()
         if self._cancel.is_set:  # a body without a length ends as if it were whole
             raise self._cancel.error()
 
@@ -117,7 +114,7 @@ class Answer:
             raise EngineAway(f"the engine was lost: {error}") from error
 
     def close(self) -> None:
-        self._response.close()
+        self._reply.close()
 
 
 class EngineClient:
@@ -133,12 +130,8 @@ class EngineClient:
         # What the administration page says of the engine's queue; None leaves that to the engine.
         self.per_user: Callable[[], int | None] = lambda: None
         self._model: tuple[str, float] | None = None
-        timeout = config.queue.timeout_s + FIRST_BYTE_GRACE_S
-        self._client = httpx.Client(
-            transport=self._address.transport(socket_path),
-            timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT_S),
-            trust_env=False,  # a proxy in the environment has no business between these two
-        )
+        self._way = self._address.way(socket_path)
+        self._timeout_s = config.queue.timeout_s + FIRST_BYTE_GRACE_S
 
     def post(self, path: str, body: dict[str, Any], user: str, cancel: Cancel, conversation: str = "") -> Answer:
         """Send a request and wait for the head of its answer. Raises: EngineAway, Cancelled.
@@ -158,11 +151,11 @@ class EngineClient:
 
     def models(self) -> dict[str, Any]:
         """Return the engine's list of models. Raises: EngineAway."""
-        response = self._get(f"{self._address.base}/models")
-        if response.status_code != 200:
-            raise EngineAway(_reason(response, self.is_local))
+        answer, content = self._get(f"{self._address.base}/models")
+        if answer.status != 200:
+            raise EngineAway(_reason(answer.status, content, self.is_local))
         try:
-            return sse.json_object(response.content)
+            return sse.json_object(content)
         except BrokenStream as error:
             raise EngineAway(str(error)) from error
 
@@ -175,9 +168,9 @@ class EngineClient:
 
     def metrics(self) -> str:
         """Return the engine's numbers in Prometheus' text format, "" where it has none. Raises: EngineAway."""
-        response = self._get(f"{self._address.root}/metrics")
-        is_text = response.headers.get("Content-Type", "").startswith("text/plain")
-        return response.text if response.status_code == 200 and is_text else ""
+        answer, content = self._get(f"{self._address.root}/metrics")
+        is_text = answer.headers.get("Content-Type", "").startswith("text/plain")
+        return content.decode(errors="replace") if answer.status == 200 and is_text else ""
 
     def end_all(self, reason: str) -> None:
         """End what is being answered and begin nothing more; every client is told the reason."""
@@ -185,37 +178,37 @@ class EngineClient:
         for cancel in list(self._cancels):
             cancel.set(reason)
 
-    def close(self) -> None:
-        self._client.close()
-
     def _send(self, path: str, body: dict[str, Any], user: str, cancel: Cancel, conversation: str) -> Answer:
-        request = self._client.build_request(
-            "POST",
-            f"{self._address.base}/{path}",
-            content=json.dumps(body).encode(),  # ASCII: a lone surrogate in somebody's question must not fail here
-            headers={
-                "Content-Type": "application/json",
-                "Accept-Encoding": "identity",
-                **self._address.headers(user, conversation, self.per_user()),
-            },
-            extensions={"trace": cancel.trace},
-        )
         if self._closing:
             raise EngineAway(self._closing)
         self._cancels.add(cancel)
-        with _failures(cancel, self.is_local):
-            return Answer(self._client.send(request, stream=True), cancel, self.is_local)
+        headers = {
+            "Content-Type": "application/json",
+            **self._address.headers(user, conversation, self.per_user()),
+        }
+        # ASCII: a lone surrogate in somebody's question must not fail here.
+        content = json.dumps(body).encode()
+        return self._ask(f"{self._address.base}/{path}", headers, cancel, self._timeout_s, content)
 
-    def _get(self, url: str) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._address.key}"} if self._address.key else {}
-        with _failures(Cancel(), self.is_local):
-            return self._client.get(url, timeout=HEALTH_TIMEOUT_S, headers=headers)
+    def _get(self, url: str) -> tuple[Answer, bytes]:
+        answer = self._ask(url, self._address.authorization(), Cancel(), HEALTH_TIMEOUT_S)
+        try:
+            return answer, answer.read()
+        finally:
+            answer.close()
+
+    def _ask(
+        self, url: str, headers: dict[str, str], cancel: Cancel, timeout_s: float, content: bytes | None = None
+    ) -> Answer:
+        with _failures(cancel, self.is_local):
+            reply = engine_connection.ask(url, self._way, timeout_s, cancel.watch, headers, content)
+            return Answer(reply, cancel, self.is_local)
 
     def _local_health(self) -> Health:
-        response = self._get(f"{self._address.root}/health")
-        if response.status_code != 200:
-            return Health(False, _reason(response, self.is_local))
-        return Health(True, model=_told(response, "model"))
+        answer, content = self._get(f"{self._address.root}/health")
+        if answer.status != 200:
+            return Health(False, _reason(answer.status, content, self.is_local))
+        return Health(True, model=_told(content, "model"))
 
     def _remote_health(self) -> Health:
         """Ask another server for its models, and then, where it knows the question, whether they are loaded.
@@ -224,10 +217,10 @@ class EngineClient:
         """
         name = self._first_model()
         for path in ("health", "readyz"):
-            response = self._get(f"{self._address.root}/{path}")
-            if response.status_code == 503:
-                return Health(False, _reason(response, self.is_local))
-            if response.status_code == 200:
+            answer, content = self._get(f"{self._address.root}/{path}")
+            if answer.status == 503:
+                return Health(False, _reason(answer.status, content, self.is_local))
+            if answer.status == 200:
                 break
         return Health(True, model=name)
 
@@ -246,32 +239,31 @@ class EngineClient:
         return str(models[0].get("id", ""))
 
 
-def _reason(response: httpx.Response, is_local: bool) -> str:
-    status = response.status_code
+def _reason(status: int, content: bytes, is_local: bool) -> str:
     if not is_local and status in (401, 403):
         return "the server at [engine] url does not accept the key in [engine] api_key_file"
     if not is_local and status == 404:
         return "the server at [engine] url has no list of models there: most addresses end in /v1"
-    words = _told(response, "reason") or words_of(error_of(response.content))
+    words = _told(content, "reason") or words_of(error_of(content))
     return words or f"the engine answered with status {status}"
 
 
-def _told(response: httpx.Response, name: str) -> str:
+def _told(content: bytes, name: str) -> str:
     try:
-        return str(sse.json_object(response.content).get(name) or "")
+        return str(sse.json_object(content).get(name) or "")
     except BrokenStream:
         return ""
 
 
 @contextmanager
 def _failures(cancel: Cancel, is_local: bool) -> Iterator[None]:
-    """Turn what the HTTP library raises into EngineAway or Cancelled."""
+    """Turn what a connection raises into EngineAway or Cancelled."""
     try:
         yield
     except Exception as error:
         if cancel.is_set:  # whatever it was: its socket was shut down under it
             raise cancel.error() from error
-        if isinstance(error, (httpx.HTTPError, OSError)):
+        if isinstance(error, (HTTPException, OSError)):
             raise EngineAway(_words(error, is_local)) from error
         raise
 
@@ -280,9 +272,9 @@ def _words(error: Exception, is_local: bool) -> str:
     if _is_distrust(error):
         log.error("the engine's server is not trusted: %s", error)
         return "the server at [engine] url shows a certificate that is not trusted: see [engine] ca_file"
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+    if isinstance(error, Unreachable):
         return "the engine is not running" if is_local else "the server at [engine] url cannot be reached"
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, TimeoutError):
         return "the engine did not answer in time"
     return "the engine was lost"
 

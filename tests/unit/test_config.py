@@ -70,6 +70,8 @@ def test_every_problem_is_reported_at_once() -> None:
         ("web", "max_body_kib = 1.5"),
         ("engine", 'url = "10.0.0.7:8000"'),
         ("engine", 'url = "ftp://10.0.0.7"'),
+        ("engine", 'url = "http://10.0.0.7:80800"'),
+        ("engine", 'url = "http://[10.0.0.7"'),
         ("engine", 'api_key_file = "engine.key"'),
         ("engine", "ca_file = true"),
         ("engine", 'forward_user = "yes"'),
