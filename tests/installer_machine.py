@@ -21,7 +21,7 @@ from small_bundle import Recipe
 
 # What may be damaged, below the release that runs, and whether the server itself has another copy of it.
 KINDS = {
-    "app/service/web/admin.py": False,
+    "app/service/engine.py": False,
     "model/model.safetensors": False,
     "sbom.cdx.json": False,
     "venv/bin/activate": True,
