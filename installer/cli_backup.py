@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from checksums.errors import FerryError
-from installer import audit, backup, present, restore
+from installer import audit, backup, console, restore
 from installer.backup import Backup
 from installer.cli_common import as_json, as_path, dry_run, installation, need_rights, report
 from installer.progress import Lines
@@ -67,7 +67,7 @@ def restore_command(
         if yes:
             return True
         if sys.stdin.isatty():
-            return present.ask(f"{question}\nDo it? Type yes: ")
+            return console.ask(f"{question}\nDo it? Type yes: ")
         raise FerryError(f"nothing was changed; it would:\n{question}", "to be asked nothing: --yes")
 
     request = restore.Request(places, current, file, allowed_signers, agree, dry_run)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from installer import audit, journal, present, rollback, state, transaction, upgrade
+from installer import audit, console, journal, rollback, state, transaction, upgrade
 from installer.cli_common import as_json, as_path, deadline, dry_run, installation, need_rights, report
 from installer.places import Places, places_of
 from installer.progress import Lines
@@ -73,7 +73,7 @@ def rollback_command(prefix: Path, yes: bool, dry_run: bool, as_json: bool) -> N
         plan = rollback.make_plan(places)
         text = f"{rollback.describe(plan)}\nchanged: nothing (--dry-run)"
     else:
-        ask = present.ask if sys.stdin.isatty() and not yes else None
+        ask = console.ask if sys.stdin.isatty() and not yes else None
         plan = rollback.rollback(places, ask, yes, Lines())
         if not plan.is_done:
             audit.record(places, "rollback", Lines(), release=plan.release, before=plan.before.release)

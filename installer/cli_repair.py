@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from installer import present, repair, settings, transaction
+from installer import console, repair, settings, transaction
 from installer.cli_common import as_json, as_path, dry_run, installation, need_rights, report
 from installer.installed import Problem
 from installer.places import Places
@@ -72,4 +72,4 @@ def _opened(places: Places, paths: Sequence[Path]) -> Iterator[VerifiedBundle | 
 
 def _ask(problems: Sequence[Problem]) -> bool:
     names = "\n".join(f"{problem.path}: {problem.problem}" for problem in problems)
-    return present.ask(f"{names}\nrestore {len(problems)}? Type yes: ")
+    return console.ask(f"{names}\nrestore {len(problems)}? Type yes: ")

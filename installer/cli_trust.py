@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from checksums.errors import FerryError
-from installer import present, trust
+from installer import console, present_trust, trust
 from installer.cli_common import as_json, as_path, dry_run, installation, need_rights, report
 from installer.trust import Change
 
@@ -16,21 +16,21 @@ yes = click.option("--yes", is_flag=True, help="Ask nothing.")
 
 
 @click.group(name="trust")
-def trust_group() -> None:
+def trust_command() -> None:
     """Whose bundles this server takes: list, add, revoke. Example: ferry trust list"""
 
 
-@trust_group.command(name="list")
+@trust_command.command(name="list")
 @as_json
 @click.pass_obj
 def list_command(prefix: Path, as_json: bool) -> None:
     """Show the trusted keys, and whether each counts now. Example: ferry trust list --json"""
     places, _ = installation(prefix)
     found = trust.listing(places)
-    report(found, present.signers(found, places), as_json)
+    report(found, present_trust.signers(found, places), as_json)
 
 
-@trust_group.command()
+@trust_command.command()
 @click.argument("file", type=as_path)
 @click.option("--replace", is_flag=True, help="Take exactly the keys of FILE, and no other any more.")
 @yes
@@ -52,7 +52,7 @@ def add(prefix: Path, file: Path, replace: bool, yes: bool, dry_run: bool, as_js
     _change(prefix, make, yes, dry_run, as_json)
 
 
-@trust_group.command()
+@trust_command.command()
 @click.argument("fingerprint")
 @yes
 @dry_run
@@ -75,7 +75,7 @@ def _change(prefix: Path, make: Callable[[bytes], Change], yes: bool, dry_run: b
     def agree(made: Change) -> bool:
         if dry_run or yes or not sys.stdin.isatty():
             return not dry_run and yes
-        return present.ask("\n".join(["this would", *trust.lines(made), "Do it? Type yes: "]))
+        return console.ask("\n".join(["this would", *trust.lines(made), "Do it? Type yes: "]))
 
     made, is_done = trust.carry_out(places, make, agree)
     if made.is_any and not is_done and not dry_run:
@@ -87,4 +87,4 @@ def _change(prefix: Path, make: Callable[[bytes], Change], yes: bool, dry_run: b
         "added": [signer.fingerprint for signer in made.added],
         "removed": [signer.fingerprint for signer in made.removed],
     }
-    report(answer, present.trust_change(made, dry_run), as_json)
+    report(answer, present_trust.trust_change(made, dry_run), as_json)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from tqdm import tqdm
-
 
 class Progress(Protocol):
     """Where the core says what it is doing."""
@@ -32,6 +30,10 @@ class Lines:
     def bar(self, text: str, total_bytes: int) -> Iterator[Callable[[int], object]]:
         """Print the step, and show the bar."""
         self.step(text)
-        quiet = not sys.stderr.isatty()
-        with tqdm(total=total_bytes, unit="B", unit_scale=True, leave=False, disable=quiet) as shown:
+        if not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        from tqdm import tqdm  # most commands show no bar, and importing it takes as long as they do
+
+        with tqdm(total=total_bytes, unit="B", unit_scale=True, leave=False) as shown:
             yield shown.update

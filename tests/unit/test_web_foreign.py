@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import foreign_server
@@ -18,9 +15,7 @@ from foreign_server import CHAT, ForeignServer, answer, error, models, piece, st
 from ports import free_port
 from web_app import LoggedIn, WebApp, web_app
 
-from service import sockets
-from service.web import engine_client, engine_connection
-from service.web.engine_connection import Way
+from service.web import engine_client
 
 KEY = "sk-of-another-server"
 DONE = "data: [DONE]\n\n"
@@ -211,20 +206,6 @@ def test_an_answer_that_is_shorter_than_announced_is_none(
     assert program.chat(is_stream=False).json["choices"][0]["message"]["content"] == "yes"
 
 
-def test_a_refusal_is_read_that_comes_before_all_of_the_question_has_gone(tmp_path: Path) -> None:
-    def refuse(server: socket.socket) -> None:
-        with server.accept()[0] as connection:
-            connection.sendall(answer(413, {"detail": "too large"}))
-
-    with closing(sockets.listen(tmp_path / "socket")) as server, ThreadPoolExecutor(1) as pool:
-        refused = pool.submit(refuse, server)
-        way = Way(unix_socket=tmp_path / "socket")
-        reply = engine_connection.ask("http://engine/v1", way, 20, lambda _: None, {}, b"x" * 20_000_000)
-        refused.result()
-    assert reply.status == 413 and b"".join(reply.chunks()) == b'{"detail": "too large"}'
-    reply.close()
-
-
 def test_a_page_instead_of_an_answer_is_no_answer(foreign: ForeignServer, alice: LoggedIn, program: Program) -> None:
     foreign.replies[CHAT] = answer(200, "<html>Please accept our terms</html>")
     assert told(ask(alice))[1]["state"] == "failed"
@@ -328,22 +309,6 @@ def test_a_server_that_is_not_there_is_named_as_such(tmp_path: Path) -> None:
         reason = web.app.test_client().get("/readyz").json["reason"]
     assert refused.status_code == 503 and refused.json["error"]["code"] == "engine_away"
     assert reason == "the server at [engine] url cannot be reached"
-
-
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".example", "[::1]:1"])
-def test_a_name_that_leads_nowhere_is_named_as_such(tmp_path: Path, host: str) -> None:
-    with web_app(tmp_path, f'[engine]\nurl = "http://{host}/v1"\n') as web:
-        reason = web.app.test_client().get("/readyz").json["reason"]
-    assert reason == "the server at [engine] url cannot be reached"
-
-
-def test_a_login_in_the_address_is_shown_to_the_server(foreign: ForeignServer, tmp_path: Path) -> None:
-    url = foreign.url.replace("//", "//ferry:p%40ss@")
-    with web_app(tmp_path, f'[engine]\nurl = "{url}"\n') as web:
-        assert web.app.test_client().get("/readyz").status_code == 200
-    expected = "Basic " + base64.b64encode(b"ferry:p@ss").decode()
-    assert {headers["Authorization"] for headers in foreign.headers} == {expected}
-    assert {headers["Host"] for headers in foreign.headers} == {foreign.url.split("/")[2]}
 
 
 def test_our_own_engines_elsewhere_are_told_who_asks_where_the_operator_says_so(
