@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from checksums.errors import UsageError
+from checksums.errors import IntegrityError, UsageError
 from installer import console
 from installer.cli_common import as_path
 from installer.places import ROOT_PREFIX
@@ -52,7 +52,14 @@ class Commands(click.Group):
         """Return a command; None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"installer.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
+        try:
+            module = import_module(f"installer.{COMMANDS[cmd_name]}")
+        except Exception as error:
+            raise IntegrityError(
+                f"Ferry's program, or the Python that it runs on, is damaged: {error}",
+                "install the same bundle again: sh install.sh ferry-….tar",
+            ) from error
+        command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 
+from checksums.errors import IntegrityError
 from installer import files, installed, inventory, present
 from installer.cli_common import as_json, as_path, installation, report
 from installer.progress import Lines
-
-INTEGRITY = 3
 
 
 @click.command(name="verify")
@@ -22,7 +21,7 @@ def verify_command(prefix: Path, as_json: bool) -> None:
     answer = {"ok": not problems, "problems": [asdict(problem) for problem in problems]}
     report(answer, present.problems(current.release, problems), as_json)
     if problems:
-        click.get_current_context().exit(INTEGRITY)
+        click.get_current_context().exit(IntegrityError.exit_code)
 
 
 @click.command(name="inventory")

@@ -1,7 +1,7 @@
 """One HTTP request over a connection of its own: an address and a body go in, a reply whose body is to come goes out.
 
 The standard library's HTTP/1.1 client, on a unix socket or on TCP with or without TLS. Another thread (a greenlet under
-gevent) can end it at any moment, as it is shown every socket before anything is awaited on it.
+gevent) can end it at any moment: it is shown each socket as soon as that is connected.
 """
 
 from __future__ import annotations
@@ -67,37 +67,29 @@ class _Connection(HTTPConnection):
         self._watch = watch
 
     def connect(self) -> None:
+        """Connect; whoever asked closes it, also where this fails half-way."""
         try:
-            self.sock = self._unix(self._way.unix_socket) if self._way.unix_socket else self._tcp()
+            self._connect()
+            # Not before it is connected: what is shut down until then connects nevertheless.
+            self._watch(self.sock)
+            if self._way.tls:
+                # TLS takes the connection over under a new socket object.
+                name = self.host
+                self.sock = self._way.tls.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+                self._watch(self.sock)
+                self.sock.do_handshake()
             self.sock.settimeout(self._timeout_s)
         except (OSError, UnicodeError) as error:  # the latter from a name that no host can have
             raise Unreachable(str(error)) from error
 
-    def _unix(self, path: Path) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX)
-        try:
-            self._watch(sock)
-            sock.settimeout(CONNECT_TIMEOUT_S)
-            sock.connect(sockets.short(path))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    def _tcp(self) -> socket.socket:
-        sock = socket.create_connection((self.host, self.port), CONNECT_TIMEOUT_S)
-        try:
-            self._watch(sock)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._way.tls:
-                # TLS takes the connection over under a new socket object.
-                sock = self._way.tls.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
-                self._watch(sock)
-                sock.do_handshake()
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+    def _connect(self) -> None:
+        if self._way.unix_socket:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(CONNECT_TIMEOUT_S)
+            self.sock.connect(sockets.short(self._way.unix_socket))
+        else:
+            self.sock = socket.create_connection((self.host, self.port), CONNECT_TIMEOUT_S)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def ask(

@@ -6,6 +6,7 @@ import base64
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 
 import foreign_server
@@ -15,6 +16,7 @@ from web_app import web_app
 
 from service import sockets
 from service.web import engine_connection
+from service.web.engine_client import Cancel
 from service.web.engine_connection import Way
 
 
@@ -47,3 +49,12 @@ def test_a_login_in_the_address_is_shown_to_the_server(tmp_path: Path) -> None:
         expected = "Basic " + base64.b64encode(b"ferry:p@ss").decode()
         assert {headers["Authorization"] for headers in foreign.headers} == {expected}
         assert {headers["Host"] for headers in foreign.headers} == {foreign.url.split("/")[2]}
+
+
+def test_what_was_cancelled_before_it_was_connected_ends_all_the_same(tmp_path: Path) -> None:
+    cancel = Cancel()
+    cancel.set()
+    with closing(sockets.listen(tmp_path / "socket")), pytest.raises((OSError, HTTPException)) as ended:
+        # Nobody accepts, nobody answers: only the cancelling ends it before its time.
+        engine_connection.ask("http://engine/v1", Way(unix_socket=tmp_path / "socket"), 20, cancel.watch, {}, b"x")
+    assert not isinstance(ended.value, TimeoutError)
