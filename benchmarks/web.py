@@ -33,7 +33,7 @@ from tests.web_process import WebProcess, web_process
 
 STREAMS = int(os.environ.get("BENCH_STREAMS", "200"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "12"))
-WORKERS = int(os.environ.get("BENCH_WORKERS", "1"))
+WORKERS = int(os.environ.get("BENCH_WORKERS", "2"))
 IDLE, LORIS, DEAF = 1000, 50, 10
 SPREAD_S = 5.0
 CROWD = "beside 1,000 idle, 50 slow-loris and 10 deaf"

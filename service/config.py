@@ -63,7 +63,7 @@ class Web:
     auth: str = _one_of("accounts", "proxy", "none")
     trusted_proxies: tuple[str, ...] = _setting((), NETWORKS)
     proxy_header: str = _setting("", HEADER)
-    workers: int = _whole(1, 1, 32)
+    workers: int = _whole(2, 1, 32)
     session_hours: int = _whole(12, 1, 8760)
     max_body_kib: int = _whole(256, 16, 65536)
     requests_per_minute: int = _whole(6000, 0, 1_000_000)

@@ -17,9 +17,11 @@ from service.notify import feed_watchdog, notify
 from service.paths import Paths
 from service.web import HIDDEN_NOTIFY_SOCKET
 from service.web import metrics as web_metrics
+from service.web import rates as web_rates
 from service.web.board import Board
 
 _board = Board()
+_rates = web_rates.Table()
 _config = configuration.load(Paths.from_environment().config)
 
 wsgi_app = "service.web.app:from_environment()"
@@ -52,6 +54,7 @@ def pre_fork(_server: Any, worker: Any) -> None:
 
 def post_fork(_server: Any, worker: Any) -> None:
     web_metrics.share(_board, worker.region)
+    web_rates.share(_rates)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

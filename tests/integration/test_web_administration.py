@@ -107,3 +107,14 @@ def test_a_worker_that_is_killed_takes_no_count_along(web: WebProcess) -> None:
     wait_until(lambda: len(workers(web)) == 2 and old[0] not in workers(web))
     wait_until(lambda: metric(web, "ferry_web_workers") == 2)
     assert metric(web, 'ferry_web_chats_total{outcome="complete"}') == before > 0
+
+
+def test_the_requests_of_a_minute_are_counted_together(tmp_path: Path) -> None:
+    with web_process(tmp_path, "workers = 2\nrequests_per_minute = 1\n") as web:
+        headers = {"Authorization": f"Bearer {web.add_key('script')}"}
+        wait_until(lambda: len(workers(web)) == 2)
+        answers = []
+        for _ in range(20):  # over a connection of its own each, which either worker may take
+            with web.client() as client:
+                answers.append(client.get("/v1/models", headers=headers).status_code)
+        assert answers == [200] + [429] * 19

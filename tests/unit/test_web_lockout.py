@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from web_app import WebApp, web_app
 from web_process import PASSWORD, log_in_form
 
 from service.web import accounts, lockout, login, passwords
+from service.web import rates as rates_module
 from service.web.models import Failure, Login
-from service.web.rates import Rates
+from service.web.rates import WAYS, Rates, Table
 
 
 @pytest.fixture
@@ -97,6 +100,36 @@ def test_requests_are_limited_for_each_by_itself_and_come_back_evenly() -> None:
     assert rates.take("alice", 0.0) == 1.0 and rates.take("bob", 0.0) == 0.0
     assert rates.take("alice", 1.0) == 0.0 and rates.take("alice", 1.0) == 1.0
     assert Rates(0).take("alice", 0.0) == 0.0
+
+
+def test_whoever_waited_long_has_a_minute_of_requests_and_no_more() -> None:
+    rates = Rates(7)
+    for start in (0.0, 1000.0):
+        assert [rates.take("alice", start) for _ in range(7)] == [0.0] * 7
+        assert rates.take("alice", start) == pytest.approx(60 / 7)
+
+
+def test_all_workers_count_together_and_one_that_is_killed_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates_module, "_shared", Table())
+    child = os.fork()
+    if child == 0:
+        counted = Rates(60)
+        taken = [counted.take("alice", 5.0) for _ in range(60)]
+        os.kill(os.getpid(), signal.SIGKILL if taken == [0.0] * 60 else signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    rates = Rates(60)
+    assert rates.take("alice", 5.0) == 1.0 and rates.take("bob", 5.0) == 0.0
+
+
+def test_more_names_than_there_are_places_push_out_those_that_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates_module, "SETS", 1)
+    rates = Rates(2)
+    assert [rates.take("busy", 10.0) for _ in range(3)] == [0.0, 0.0, 30.0]
+    for number in range(WAYS - 1):
+        assert rates.take(f"early {number}", 10.0 + number) == 0.0
+    assert rates.take("one too many", 17.0) == 0.0
+    assert rates.take("busy", 17.0) == 23.0 and rates.take("early 1", 17.0) == 0.0 and rates.take("early 1", 17.0) > 0
+    assert [rates.take("early 0", 17.0) for _ in range(2)] == [0.0, 0.0]
 
 
 def test_too_many_requests_are_429_and_say_when_to_come_back(tmp_path: Path) -> None:
