@@ -1,8 +1,8 @@
 """How many requests somebody may send: a name comes in, the seconds to wait go out. One count for all worker processes.
 
 The generic cell rate algorithm (ITU-T I.371): of each name there stands when its requests will be forgotten, which each
-moves on by its share of a minute; whoever is a minute ahead waits. The memory is made before the workers are forked. Its
-places are in sets that a name's digest chooses from, and in a full set the name that is forgotten first gives way.
+moves on by its share of a minute; whoever is a minute ahead waits. The memory is made before the workers are forked.
+Its places are in sets that a name's digest chooses from, and in a full set the name that is forgotten first gives way.
 Nobody waits for a lock: two workers that write of the same name at once count one request where there were two.
 """
 

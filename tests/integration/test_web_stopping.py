@@ -24,8 +24,9 @@ def watched(folder: Path) -> Iterator[tuple[WebProcess, socket.socket]]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(folder / "notify"))
         manager.settimeout(30)
-        # SQLite: its lock is what a test blocks a worker with.
-        with web_process(folder, environment={"NOTIFY_SOCKET": str(folder / "notify")}, database="sqlite") as web:
+        environment = {"NOTIFY_SOCKET": str(folder / "notify")}
+        # SQLite: its lock is what a test blocks a worker with, and a second one would serve meanwhile.
+        with web_process(folder, "workers = 1\n", environment=environment, database="sqlite") as web:
             assert manager.recv(100) == b"READY=1"
             yield web, manager
 

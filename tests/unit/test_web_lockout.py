@@ -121,7 +121,9 @@ def test_all_workers_count_together_and_one_that_is_killed_forgets_nothing(monke
     assert rates.take("alice", 5.0) == 1.0 and rates.take("bob", 5.0) == 0.0
 
 
-def test_more_names_than_there_are_places_push_out_those_that_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_names_than_there_are_places_push_out_those_that_are_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(rates_module, "SETS", 1)
     rates = Rates(2)
     assert [rates.take("busy", 10.0) for _ in range(3)] == [0.0, 0.0, 30.0]
