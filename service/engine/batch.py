@@ -170,6 +170,7 @@ class Batch:
             self._close(slot)
             return
         slot.tokens.append(choice.token)
+        self._metrics.generation_tokens += slot.transcript.count - slot.turn.written
         slot.turn.written = slot.transcript.count
         if is_whole:
             self._metrics.finished[slot.transcript.reason] += 1
@@ -180,7 +181,9 @@ class Batch:
         now, tally = time.monotonic(), self._tallies[slot.turn.job]
         if not slot.is_decoding:
             self._metrics.first_token_s.observe(now - slot.turn.job.arrived_s)
-            tally.first_s = tally.first_s or now
+            if not tally.first_s:
+                tally.first_s = now
+                self._metrics.prompt_tokens += len(slot.turn.job.work.prompt)
         else:
             self._metrics.inter_token_s.observe(now - slot.wrote_s)
         slot.wrote_s = now
@@ -228,8 +231,6 @@ class Batch:
             self._metrics.cancel_s.observe(now - job.withdrawn_s)
             job.give_up()
         else:
-            self._metrics.prompt_tokens += len(work.prompt)
-            self._metrics.generation_tokens += tally.completion
             self._metrics.answer_s.observe(now - job.arrived_s)
             read = len(work.prompt) - tally.cached
             times = Timings(tally.cached, read, tally.first_s - tally.started_s, tally.completion, now - tally.first_s)

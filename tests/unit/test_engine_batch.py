@@ -301,3 +301,14 @@ def test_64_clients_on_2_slots_are_served_to_the_end_or_refused_and_take_turns()
     # Each user has a first turn before anybody has a second.
     users = [client.job.user for client in order]
     assert len(set(users[:8])) == len(set(users[8:])) == 8
+
+
+def test_tokens_are_counted_while_an_answer_is_written_and_a_prompt_once_for_all_its_choices() -> None:
+    engine = HandDriven()
+    client = engine.submit(Client(work(20, 30, sampling=Sampling(temperature=1.0, seed=7), choices=3)))
+    counted = []
+    while not client.is_over:
+        engine.advance()
+        counted.append(engine.metrics.generation_tokens)
+    assert client.finished and counted[-1] == client.finished.usage.completion_tokens
+    assert len(set(counted)) > 10 and engine.metrics.prompt_tokens == 20
