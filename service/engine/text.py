@@ -41,9 +41,10 @@ class Detokenizer:
             self._shown = len(self._decode(self._tokens[self._start : self._read]))
         return piece
 
-    def flush(self) -> str:
-        """Give what is still held back, broken or not, when no more token comes."""
-        return self._decode(self._tokens[self._start :])[self._shown :]
+    def flush(self, is_cut: bool = False) -> str:
+        """Give what is still held back when no more token comes; of one that is cut off, no beginning of a character."""
+        text = self._decode(self._tokens[self._start :])
+        return (_without_broken_end(text) if is_cut else text)[self._shown :]
 
 
 def _without_broken_end(text: str) -> str:
@@ -125,9 +126,9 @@ class Stream:
             self._close()
         return self._take(self._stops.push(piece))
 
-    def flush(self) -> Cut:
-        """Give what is still held back when no more token comes."""
-        piece = self._text.flush()
+    def flush(self, is_cut: bool = False) -> Cut:
+        """Give what is still held back when no more token comes; `is_cut`: though more would have come."""
+        piece = self._text.flush(is_cut)
         self._made += len(piece)
         self._close()
         cut = self._stops.push(piece)

@@ -46,7 +46,7 @@ class Transcript:
 
     def _finish(self, reason: str) -> bool:
         """No more token comes: tell what was held back."""
-        return self._end("stop" if self._tell(self._stream.flush()) else reason)
+        return self._end("stop" if self._tell(self._stream.flush(reason == "length")) else reason)
 
     def _end(self, reason: str) -> bool:
         self.reason = reason

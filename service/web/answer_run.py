@@ -35,6 +35,9 @@ from service.web.spool import Spool, Spools
 log = logging.getLogger(__name__)
 # The spool has every piece at once. This is for what the spool is not in: a search, a backup, a disk that lost power.
 SAVE_EVERY_S = 5.0
+# Of a model whose makers want the likeliest token always, another answer would be the same, letter by letter.
+# Another server's model has settings that only that server knows.
+ANOTHER = {"temperature": 0.8, "top_p": 0.95}
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,14 @@ class AnswerRun:
     """Makes one answer."""
 
     def __init__(
-        self, tools: Tools, asker: Asker, turn: PendingTurn, shown: Shown, spool: Spool, cancel: Cancel
+        self,
+        tools: Tools,
+        asker: Asker,
+        turn: PendingTurn,
+        shown: Shown,
+        spool: Spool,
+        cancel: Cancel,
+        is_again: bool = False,
     ) -> None:
         self._tools = tools
         self._asker = asker
@@ -69,6 +79,7 @@ class AnswerRun:
         self._shown = shown
         self._spool = spool
         self._cancel = cancel
+        self._sampling = ANOTHER if is_again and tools.engine.is_local else {}
         self._reader = Reader()
         self._pieces: list[str] = []
         self._first = 0
@@ -152,6 +163,7 @@ class AnswerRun:
             "stream": True,
             "stream_options": {"include_usage": True},
             "max_tokens": settings.max_new_tokens,
+            **self._sampling,
         }
         self._prompt_bytes = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
         user, conversation = self._asker.quota_id, self._turn.conversation_id

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, current_app, jsonify, redirect, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
 
 from service import config as configuration
 from service.config import Config
@@ -137,14 +138,29 @@ def _unaudited(error: AuditUnavailable) -> Response:
     return _refused(unaudited())
 
 
-def _http_error(error: HTTPException) -> Response:
+def _http_error(error: HTTPException) -> BaseResponse:
     status = error.code or 500
     if status < 400:
         return error.get_response()  # type: ignore[return-value]  # a redirect that routing asks for
+    if status == 405 and request.method in guard.SAFE_METHODS and not _wants_json():
+        # A form's address, by the bar, a link of the page that answered it, or a login that came between.
+        return redirect(_page_above(request.path))
     response = _refused(Refusal(status, CODES.get(status, "http_error"), error.description or error.name))
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
+
+
+def _page_above(path: str) -> str:
+    """Return the nearest page that has this path below it."""
+    routes = current_app.create_url_adapter(request)
+    while routes and (path := path.rpartition("/")[0]):
+        try:
+            routes.match(path, method="GET")
+        except HTTPException:
+            continue
+        return path
+    return "/"
 
 
 def _database_failed(error: SQLAlchemyError) -> Response:

@@ -45,11 +45,15 @@ class Below(Enum):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a turn goes: the branch above its question, the question, and what adds the two messages."""
+    """Where a turn goes: the branch above its question, the question, and what adds the two messages.
+
+    `is_again`: the question has an answer, and another is wanted.
+    """
 
     path: Sequence[Node]
     question: str
     add: Callable[[], PendingTurn]
+    is_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Chat:
         def find(session: Session, conversation: Conversation, tree: Tree) -> Place:
             question = conversations.message(session, conversation, question_id, "user")
             add = partial(conversations.add_answer, session, conversation, question)
-            return Place(tree.path(question.parent_id), question.content, add)
+            return Place(tree.path(question.parent_id), question.content, add, is_again=True)
 
         return self._begin(asker, conversation_id, find)
 
@@ -192,7 +196,7 @@ class Chat:
             raise
         following = Following(self._database, turn.answer_id, self._spools.find(conversation_id))
         try:
-            AnswerRun(self._tools, asker, turn, shown, spool, cancel).start()
+            AnswerRun(self._tools, asker, turn, shown, spool, cancel, place.is_again).start()
         except BaseException:
             following.close()
             raise

@@ -48,7 +48,9 @@ def _explain(problem: Problem) -> BaseResponse:
 
 def page(tab: str, template: str = "", **values: object) -> str:
     """Render a page of the tab, with what the form before it has done."""
-    done, problem = request.args.get("done", ""), request.args.get("problem", "")
+    # A form that is sent from a page that tells a problem is sent to that page's address.
+    said = request.args if request.method == "GET" else {}
+    done, problem = said.get("done", ""), said.get("problem", "")
     shown = {"done": f"admin_done_{done}" if done else "", "problem": f"admin_bad_{problem}" if problem else ""}
     tabs = [(one, url_for(f"console_{one}.index"), one == tab) for one in TABS]
     return render_template(template or f"console_{tab}.html", tab=tab, tabs=tabs, **{**shown, **values})

@@ -46,6 +46,13 @@ def test_bytes_that_never_become_a_character_are_shown_at_the_end(tokenizer: Tok
     assert pieces(tokenizer, tokens) == ["o", "k", "", "", "", "�"]
 
 
+def test_of_an_answer_that_is_cut_off_within_a_character_nothing_broken_is_shown(tokenizer: Tokenizer) -> None:
+    for kept in range(3, 6):
+        text = Detokenizer(tokenizer.decode)
+        shown = "".join(text.push(token) for token in tokenizer.encode("ok🎉").ids[:kept])
+        assert shown + text.flush(is_cut=True) == "ok"
+
+
 def test_any_bytes_join_to_what_they_decode_to_as_a_whole(tokenizer: Tokenizer) -> None:
     chance = random.Random(1)
     for _ in range(200):

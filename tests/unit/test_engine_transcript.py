@@ -7,7 +7,7 @@ from service.engine.jobs import Ended, Event, Piece, Work
 from service.engine.sampling import Sampling
 from service.engine.transcript import Transcript
 
-SPELLING = {1: b"Hey", 2: b"lo", 3: b" wor"}
+SPELLING = {1: b"Hey", 2: b"lo", 3: b" wor", 4: "好".encode()[:2]}
 STOP = 9
 
 
@@ -17,7 +17,7 @@ def told(
     events: list[Event] = []
 
     def decode(some: Sequence[int]) -> str:
-        return b"".join(SPELLING[token] for token in some).decode()
+        return b"".join(SPELLING[token] for token in some).decode(errors="replace")
 
     work = Work((1,), Sampling(), max_tokens, stops)
     transcript = Transcript(work, 3, events.append, decode, lambda token: SPELLING[token], {STOP})
@@ -48,6 +48,11 @@ def test_the_last_allowed_token_is_shown_and_its_held_text_too() -> None:
     events = told([1, 2], ("lo there",), max_tokens=2)
     assert pieces(events) == [("Hey", [b"Hey"]), ("lo", [b"lo"])]
     assert events[-1] == Ended(3, "length")
+
+
+def test_half_a_character_is_shown_where_the_model_ended_and_not_where_the_limit_did() -> None:
+    assert pieces(told([1, 4, STOP])) == [("Hey", [b"Hey"]), ("�", [SPELLING[4]])]
+    assert pieces(told([1, 4], max_tokens=2)) == [("Hey", [b"Hey"]), ("", [SPELLING[4]])]
 
 
 def test_nothing_is_said_of_tokens_that_nobody_asked_about() -> None:
