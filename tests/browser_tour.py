@@ -110,6 +110,8 @@ def _search(page: Page, questions: Questions) -> None:
     expect(page.locator("#conversations .excerpt")).to_contain_text([questions.short])
     page.click("#conversations a >> nth=0")
     expect(page.locator(QUESTION).first).to_have_text(questions.long)
+    expect(page.locator(".transcript mark")).to_have_text(questions.short)
+    expect(page.locator(".transcript mark")).to_be_in_viewport()
     page.fill("#search", "")
 
 

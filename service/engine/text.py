@@ -42,7 +42,7 @@ class Detokenizer:
         return piece
 
     def flush(self, is_cut: bool = False) -> str:
-        """Give what is still held back when no more token comes; of one that is cut off, no beginning of a character."""
+        """Give what is still held back when no more token comes; `is_cut`: but no beginning of a character."""
         text = self._decode(self._tokens[self._start :])
         return (_without_broken_end(text) if is_cut else text)[self._shown :]
 

@@ -108,10 +108,6 @@ def head_of(conversation: Conversation) -> dict[str, Any]:
     return {"id": conversation.id, "title": conversation.title, "updated_at": conversation.updated_at}
 
 
-def _found(found: search.Found) -> dict[str, Any]:
-    return {**head_of(found.conversation), **({"excerpt": found.excerpt} if found.excerpt else {})}
-
-
 def _whole(opened: Opened) -> dict[str, Any]:
     more = {"leaf_id": opened.conversation.leaf_id, "messages": [_message(message) for message in opened.messages]}
     running = {"remembers_from": opened.remembers_from, "answering": opened.answering}

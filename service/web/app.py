@@ -141,7 +141,7 @@ def _unaudited(error: AuditUnavailable) -> Response:
 def _http_error(error: HTTPException) -> BaseResponse:
     status = error.code or 500
     if status < 400:
-        return error.get_response()  # type: ignore[return-value]  # a redirect that routing asks for
+        return error.get_response()  # a redirect that routing asks for
     if status == 405 and request.method in guard.SAFE_METHODS and not _wants_json():
         # A form's address, by the bar, a link of the page that answered it, or a login that came between.
         return redirect(_page_above(request.path))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hmac
+import re
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from service.web import accounts, consent, conversations, guard, language, rights, sessions
 from service.web import login as logins
+from service.web.accounts import Caller
 from service.web.errors import Refusal
 from service.web.login import Result
 from service.web.services import caller, services
 from service.web.sessions import Browser
+
+# Set by the chat page's script when the login has ended: where it was.
+LEFT_COOKIE = "ferry_left"
+LEFT = re.compile(r"/(?:c/[0-9A-Za-z_-]{1,64})?")
 
 blueprint = Blueprint("pages", __name__)
 rights.declare(blueprint, rights.CHAT)
@@ -87,17 +93,29 @@ def _log_in(name: str, password: str) -> BaseResponse | tuple[BaseResponse, int]
 def _logged_in(token: str) -> BaseResponse:
     with services().database.begin() as session:
         found = sessions.find(session, token)
-    response = redirect(guard.home(found.role) if found else url_for("pages.login"))
+    response = redirect(_way_on(found) if found else url_for("pages.login"))
     guard.set_cookie(response, guard.SESSION_COOKIE, token, services().config.web.session_hours * 3600)
     response.delete_cookie(guard.FORM_COOKIE)
+    response.delete_cookie(LEFT_COOKIE)
     return response
+
+
+def _way_on(found: Caller) -> str:
+    """Return where a login leads: back to the conversation that it had ended in, or to the role's first page."""
+    left = request.cookies.get(LEFT_COOKIE, "")
+    return left if LEFT.fullmatch(left) and rights.allows(rights.CHAT, found.role) else guard.home(found.role)
 
 
 def _login_page(result: Result = Result(), name: str = "") -> Response:  # noqa: B008  # frozen
     g.caller = None
     return make_response(
         render_template(
-            "login.html", csrf_token=guard.form_token(), problem=result.problem, wait_s=result.wait_s, name=name
+            "login.html",
+            csrf_token=guard.form_token(),
+            problem=result.problem,
+            wait_s=result.wait_s,
+            name=name,
+            has_ended=LEFT_COOKIE in request.cookies,
         )
     )
 

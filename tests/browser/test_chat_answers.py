@@ -184,6 +184,23 @@ def test_a_draft_of_somebody_else_is_forgotten(context: BrowserContext, web: Web
     assert page.evaluate(DRAFTS) == []
 
 
+def test_a_login_that_ends_is_told_and_the_next_one_leads_back(context: BrowserContext, web: WebProcess) -> None:
+    page, _ = watched_page(context)
+    log_in(page, web.url, "bob", PASSWORD)
+    send(page, "echo before")
+    last_answer(page)
+    there = page.url
+    context.clear_cookies()
+    send(page, "echo never lost")
+    expect(page).to_have_url(f"{web.url}/login")
+    expect(page.locator("[role=status]")).to_contain_text("Your login has ended")
+    page.fill("#username", "bob")
+    page.fill("#password", PASSWORD)
+    page.click("button.primary")
+    expect(page).to_have_url(there)
+    assert page.input_value("#prompt") == "echo never lost"
+
+
 def test_everything_can_be_done_with_the_keyboard(alice: tuple[Page, Watch]) -> None:
     page, _ = alice
     press = page.keyboard.press

@@ -102,6 +102,23 @@ def test_a_reload_shows_the_conversation(alice: tuple[Page, Watch]) -> None:
     expect(page.locator(ANSWER)).to_have_count(2)
 
 
+def test_a_search_leads_to_the_words_also_in_a_branch_that_is_not_shown(alice: tuple[Page, Watch]) -> None:
+    page, watch = alice
+    send(page, "echo Needle in a haystack")
+    last_answer(page)
+    page.locator(".question .edit").last.click()
+    page.fill(".edit-field", "echo " + "a long tale\n\n" * 60)
+    page.keyboard.press("Enter")
+    last_answer(page)
+    for words in ("needle", "LONG tale"):
+        page.click("#new-conversation")
+        page.fill("#search", words)
+        page.click("#conversations a >> nth=0")
+        expect(page.locator(".transcript mark")).to_have_text(re.compile(words, re.IGNORECASE))
+        expect(page.locator(".transcript mark")).to_be_in_viewport()
+    assert watch.problems == []
+
+
 def test_a_second_account_does_not_see_it(alice: tuple[Page, Watch], browser: Browser, web: WebProcess) -> None:
     page, _ = alice
     send(page, "echo alice's zanzibar")

@@ -157,6 +157,27 @@ def test_a_login_form_from_another_site_is_refused(web: WebApp) -> None:
     assert client.post("/login", data={**form, "csrf_token": "guess"}).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("left", "leads_to"),
+    [
+        ("/c/4f_1c-0", "/c/4f_1c-0"),
+        ("/", "/"),
+        ("", "/"),
+        ("//evil.example", "/"),
+        ("/c//evil.example", "/"),
+        ("https://evil.example/c/1", "/"),
+        ("/c/1\\@evil.example", "/"),
+        ("/logout", "/"),
+    ],
+)
+def test_a_login_leads_back_to_a_conversation_and_nowhere_else(web: WebApp, left: str, leads_to: str) -> None:
+    client = web.app.test_client()
+    client.set_cookie("ferry_left", left)
+    assert 'role="status"' in client.get("/login").text
+    assert log_in_form(client, "alice", PASSWORD).location == leads_to
+    assert client.get_cookie("ferry_left") is None
+
+
 def test_a_session_ends_at_logout_on_the_server_too(web: WebApp) -> None:
     alice = web.login("alice")
     cookie = alice.client.get_cookie(guard.SESSION_COOKIE)

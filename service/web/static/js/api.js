@@ -93,8 +93,14 @@ async function send(method, url, body, signal) {
   const options = { method, headers, signal, credentials: "same-origin", body: body && JSON.stringify(body) };
   const response = await guarded(fetch(url, options), signal);
   if (response.ok) return response;
-  if (response.status === 401) window.location.assign("/login");
+  if (response.status === 401) logInAgain();
   throw await refusal(response);
+}
+
+// The login has ended: the page to log in says so, and leads back here (service/web/pages.py).
+function logInAgain() {
+  document.cookie = "ferry_left=" + window.location.pathname + "; Path=/; Max-Age=3600; SameSite=Lax";
+  window.location.assign("/login");
 }
 
 async function refusal(response) {

@@ -3,7 +3,7 @@
 import { Announcer } from "./announcer.js";
 import * as api from "./api.js";
 import { AnswerView } from "./answer.js";
-import { versionsOf } from "./branches.js";
+import { pathTo, versionsOf } from "./branches.js";
 import { Composer } from "./composer.js";
 import { conversationMenu } from "./conversation_menu.js";
 import { copyText } from "./copy.js";
@@ -41,7 +41,7 @@ class ChatPage {
       onUp: () => this.editLast(),
     });
     this.sidebar = new Sidebar({
-      onOpen: (id) => this.go(id),
+      onOpen: (id, words) => this.go(id, words),
       onNew: () => this.go(null),
       onSearch: () => this.refreshList(),
       menuOf: (conversation) => this.menuOf(conversation),
@@ -77,17 +77,20 @@ class ChatPage {
     await Promise.all([this.refreshList(), this.open(idInAddress())]);
   }
 
-  go(id) {
+  go(id, words) {
     window.history.pushState(null, "", id ? "/c/" + encodeURIComponent(id) : "/");
-    return this.open(id);
+    return this.open(id, words);
   }
 
-  async open(id) {
+  // words: those that it was found by
+  async open(id, words) {
     this.show(id);
     if (!id) return;
     try {
       const conversation = await api.readConversation(id);
-      if (this.currentId === id) this.draw(conversation);
+      if (this.currentId !== id) return;
+      this.draw(conversation);
+      if (words) await this.showFound(words);
     } catch (error) {
       this.notice(explain(error));
     }
@@ -280,6 +283,22 @@ class ChatPage {
     } catch (error) {
       this.notice(explain(error));
     }
+  }
+
+  // Show where the words stand: in the branch that is shown, or else in another one.
+  async showFound(words) {
+    const { id, leaf_id: leafId, messages } = this.conversation;
+    const holds = (message) => message.content.toLowerCase().includes(words.toLowerCase());
+    const shown = pathTo(messages, leafId).find(holds);
+    const found = shown || messages.find(holds);
+    if (!found || (!shown && this.run)) return;
+    if (!shown) {
+      await api.changeConversation(id, { leaf_id: found.id });
+      const conversation = await api.readConversation(id);
+      if (this.currentId !== id || this.run) return;
+      this.draw(conversation);
+    }
+    this.transcript.mark(found.id, words);
   }
 
   focusVersion(id, direction) {

@@ -99,7 +99,7 @@ export class Sidebar {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab or window, as with any link
       event.preventDefault();
       this.toggle(false);
-      this.handlers.onOpen(item.id);
+      this.handlers.onOpen(item.id, this.words);
     };
     const label = t("conversation_menu") + ": " + item.title;
     const dots = el("button", { type: "button", class: "icon-button more", title: t("conversation_menu"), "aria-label": label },

@@ -83,6 +83,24 @@ export class Transcript {
     this.list.insertBefore(el("p", { class: "memory", role: "note" }, el("span", {}, t("memory"))), view.element);
   }
 
+  // Mark words where they first stand in a message, and show that place.
+  mark(id, words) {
+    const view = this.find(id);
+    if (!view) return;
+    const texts = document.createTreeWalker(view.element, NodeFilter.SHOW_TEXT);
+    let place = view.element;
+    while (place === view.element && texts.nextNode()) {
+      const at = texts.currentNode.data.toLowerCase().indexOf(words.toLowerCase());
+      if (at < 0 || at + words.length > texts.currentNode.length) continue;
+      const range = document.createRange();
+      range.setStart(texts.currentNode, at);
+      range.setEnd(texts.currentNode, at + words.length);
+      place = el("mark", {});
+      range.surroundContents(place);
+    }
+    place.scrollIntoView({ block: place === view.element ? "start" : "center" });
+  }
+
   toEnd() {
     this.isAtEnd = true;
     this.endButton.hidden = true;
