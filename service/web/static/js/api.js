@@ -93,8 +93,9 @@ async function send(method, url, body, signal) {
   const options = { method, headers, signal, credentials: "same-origin", body: body && JSON.stringify(body) };
   const response = await guarded(fetch(url, options), signal);
   if (response.ok) return response;
-  if (response.status === 401) logInAgain();
-  throw await refusal(response);
+  const error = await refusal(response);
+  if (response.status === 401) window.setTimeout(logInAgain); // once whoever asked has what was asked back
+  throw error;
 }
 
 // The login has ended: the page to log in says so, and leads back here (service/web/pages.py).

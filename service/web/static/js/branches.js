@@ -9,6 +9,12 @@ export function pathTo(messages, id) {
   return path;
 }
 
+// The first message with these words in it: of the branch down to `leafId`, or else of any.
+export function holding(messages, leafId, words) {
+  const holds = (message) => message.content.toLowerCase().includes(words.toLowerCase());
+  return pathTo(messages, leafId).find(holds) || messages.find(holds);
+}
+
 // All versions of a message, the oldest first.
 export function versionsOf(messages, message) {
   return messages

@@ -47,7 +47,8 @@ export class Composer {
   send() {
     const text = this.field.value;
     if (this.isBusy || !text.trim()) return;
-    this.fill("");
+    this.load(""); // its draft is dropped when the server has it
+    this.focus();
     this.handlers.onSend(text);
   }
 

@@ -20,6 +20,11 @@ export class Drafts {
     });
   }
 
+  // It was sent, and accepted; what was written since stays.
+  drop(conversationId, text) {
+    if (this.get(conversationId) === text) this.put(conversationId, "");
+  }
+
   forgetAll() {
     forget(() => true);
   }

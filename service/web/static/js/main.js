@@ -3,7 +3,7 @@
 import { Announcer } from "./announcer.js";
 import * as api from "./api.js";
 import { AnswerView } from "./answer.js";
-import { pathTo, versionsOf } from "./branches.js";
+import { holding, pathTo, versionsOf } from "./branches.js";
 import { Composer } from "./composer.js";
 import { conversationMenu } from "./conversation_menu.js";
 import { copyText } from "./copy.js";
@@ -134,7 +134,9 @@ class ChatPage {
     this.notice("");
     byId("welcome").hidden = true;
     const run = this.begin(this.transcript.addQuestion(text), this.transcript.addAnswer());
-    run.giveBack = () => this.composer.fill(text);
+    const draftOf = this.currentId;
+    run.onSent = () => this.drafts.drop(draftOf, text);
+    run.giveBack = () => { run.onSent(); this.composer.fill(text); };
     await run.follow(async (signal, onEvent) => {
       run.conversationId = run.conversationId || (await this.create(run));
       return api.ask(run.conversationId, { content: text }, signal, onEvent);
@@ -273,31 +275,23 @@ class ChatPage {
   // --- conversations ---
 
   async showVersion(message, direction) {
-    const { id } = this.conversation;
-    try {
-      await api.changeConversation(id, { leaf_id: message.id });
-      const conversation = await api.readConversation(id);
-      if (this.currentId !== id) return;
-      this.draw(conversation);
-      this.focusVersion(message.id, direction);
-    } catch (error) {
-      this.notice(explain(error));
-    }
+    await this.attempt(() => this.showBranch(message.id));
+    this.focusVersion(message.id, direction);
   }
 
-  // Show where the words stand: in the branch that is shown, or else in another one.
+  async showBranch(messageId) {
+    const { id } = this.conversation;
+    await api.changeConversation(id, { leaf_id: messageId });
+    const conversation = await api.readConversation(id);
+    if (this.currentId === id) this.draw(conversation);
+  }
+
+  // Show where the words stand that the conversation was found by.
   async showFound(words) {
-    const { id, leaf_id: leafId, messages } = this.conversation;
-    const holds = (message) => message.content.toLowerCase().includes(words.toLowerCase());
-    const shown = pathTo(messages, leafId).find(holds);
-    const found = shown || messages.find(holds);
-    if (!found || (!shown && this.run)) return;
-    if (!shown) {
-      await api.changeConversation(id, { leaf_id: found.id });
-      const conversation = await api.readConversation(id);
-      if (this.currentId !== id || this.run) return;
-      this.draw(conversation);
-    }
+    const { messages, leaf_id: leafId } = this.conversation;
+    const found = holding(messages, leafId, words);
+    if (!found) return;
+    if (!pathTo(messages, leafId).includes(found) && !this.run) await this.showBranch(found.id);
     this.transcript.mark(found.id, words);
   }
 

@@ -18,6 +18,7 @@ export class Run {
     this.answerId = null;
     this.hasEnded = false;
     this.wantsStop = false;
+    this.onSent = () => {}; // the server has the question, or nobody waits here to know
     this.abort = new AbortController();
   }
 
@@ -40,6 +41,7 @@ export class Run {
   }
 
   leave() {
+    this.onSent();
     this.abort.abort();
   }
 
@@ -59,6 +61,7 @@ export class Run {
 
   onStart(event) {
     this.answerId = event.answer_id;
+    this.onSent();
     this.handlers.onStart(this, event);
     if (this.wantsStop) this.stop();
   }
