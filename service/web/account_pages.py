@@ -22,6 +22,13 @@ from service.web.sessions import Browser
 MOST_KEYS = 50
 MOST_TOKENS = 2_000_000_000  # what an Integer holds in PostgreSQL
 
+# What a password may not be a part of: fingers that walk along.
+ROWS = tuple(
+    row[::step] * 2
+    for row in ("1234567890", "0123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "password")
+    for step in (1, -1)
+)
+
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 rights.declare(blueprint, rights.ACCOUNT)
 blueprint.before_request(language.switch)
@@ -140,7 +147,8 @@ def _weakness(new: str, name: str) -> str:
         accounts.check_password(new)
     except AdminError:
         return "account_password_length"
-    is_weak = accounts.fold(new) == accounts.fold(name) or len(set(new)) < 3
+    folded = accounts.fold(new)
+    is_weak = folded == accounts.fold(name) or len(set(new)) < 3 or any(folded in row for row in ROWS)
     return "account_password_weak" if is_weak else ""
 
 

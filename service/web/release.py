@@ -17,11 +17,20 @@ MAX_LICENCE_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Component:
-    """What somebody else made: its folder of licence texts, and what the manifest says of it."""
+    """What somebody made: its folder of licence texts, and what the manifest and the SBOM say of it."""
 
     name: str
     licence: str = ""
     texts: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """Return "wheels" or "scripts"; "" for what there is one of."""
+        return self.name.partition("/")[0] if "/" in self.name else ""
+
+    @property
+    def title(self) -> str:
+        return self.name.partition("/")[2] or self.name
 
 
 @dataclass(frozen=True)
@@ -69,14 +78,18 @@ def licence(release: Path, name: str) -> str | None:
 
 
 def _components(folder: Path, manifest: Mapping[str, Any]) -> tuple[Component, ...]:
-    """Group the licence texts: licenses/ferry/…, licenses/model/…, licenses/wheels/NAME-VERSION/…"""
+    """Group the licence texts: licenses/ferry/…, licenses/model/…, licenses/wheels/NAME-VERSION/…
+
+    A script's name may have a slash in it: licenses/scripts/@OWNER/NAME-VERSION/LICENSE.txt.
+    """
     top = folder / "licenses"
     texts: dict[str, list[str]] = {}
     for path in _files(top):
         parts = path.relative_to(top).parts
-        group = "/".join(parts[:2]) if len(parts) > 2 else parts[0]
+        depth = len(parts) - 1 if parts[0] == "scripts" else min(len(parts) - 1, 2)
+        group = "/".join(parts[: max(depth, 1)])
         texts.setdefault(group, []).append("/".join(parts))
-    told = _told(manifest)
+    told = {**_told_by_sbom(_json(folder / SBOM)), **_told(manifest)}
     names = sorted({*texts, *told}, key=lambda name: (name.count("/"), name.casefold()))
     return tuple(Component(name, told.get(name, ""), tuple(sorted(texts.get(name, ())))) for name in names)
 
@@ -87,6 +100,28 @@ def _told(manifest: Mapping[str, Any]) -> dict[str, str]:
     found = {f"wheels/{one.get('name')}-{one.get('version')}": str(one.get("license") or "") for one in wheels}
     model = manifest.get("model")
     return {**found, "model": str(model.get("license") or "")} if isinstance(model, dict) else found
+
+
+def _told_by_sbom(sbom: Mapping[str, Any]) -> dict[str, str]:
+    """Return the licences of Ferry itself and of the page's scripts, which no manifest names."""
+    metadata, components = sbom.get("metadata"), sbom.get("components")
+    found = {}
+    for one in components if isinstance(components, list) else ():
+        if isinstance(one, dict) and str(one.get("purl")).startswith("pkg:npm/"):
+            found[f"scripts/{one.get('name')}-{one.get('version')}"] = _licence_of(one)
+    ferry = metadata.get("component") if isinstance(metadata, dict) else None
+    return {**found, "ferry": _licence_of(ferry)} if isinstance(ferry, dict) else found
+
+
+def _licence_of(component: Mapping[str, Any]) -> str:
+    """Read a component's licences in CycloneDX's form: an SPDX expression, or ids and names."""
+    found = component.get("licenses")
+    words = []
+    for one in found if isinstance(found, list) else ():
+        if isinstance(one, dict):
+            named = one["license"] if isinstance(one.get("license"), dict) else {}
+            words.append(str(one.get("expression") or named.get("id") or named.get("name") or ""))
+    return ", ".join(filter(None, words))
 
 
 def _files(folder: Path) -> list[Path]:

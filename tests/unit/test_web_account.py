@@ -62,6 +62,9 @@ def test_a_one_time_password_opens_nothing_but_the_choice_of_another(web: WebApp
         ("short", "short"),
         (PASSWORD, PASSWORD),
         ("a" * 10, "a" * 10),
+        ("12345678", "12345678"),
+        ("QWERTYUI", "QWERTYUI"),
+        ("987654321", "987654321"),
         (NEW * 99, NEW * 99),
     ],
 )

@@ -55,3 +55,16 @@ def test_a_log_that_was_found_broken_is_warned_of(web: WebApp, root: LoggedIn) -
     page = root.client.get("/admin").text
     assert "not to be whole" in page and "1,234 lines" in page
     (web.paths.data / audit_state.NAME).unlink()
+
+
+def test_the_overview_says_that_all_is_well_only_when_it_is(web: WebApp, root: LoggedIn, monkeypatch) -> None:
+    monkeypatch.setattr(condition, "_warnings", lambda *_: [])
+    assert "All is well" in root.client.get("/admin").text
+    web.engine.health = (503, {"status": "loading"})
+    try:
+        page = root.client.get("/admin").text
+        assert "All is well" not in page and "cannot answer now" in page
+    finally:
+        web.engine.health = (200, {"status": "ok", "model": "m"})
+    monkeypatch.setattr(condition, "_warnings", lambda *_: ["disk"])
+    assert "All is well" not in root.client.get("/admin").text
