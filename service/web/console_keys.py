@@ -20,6 +20,9 @@ from service.web.usage import Used, key_subject
 blueprint = console.section("console_keys", "/admin/keys")
 
 
+MOST_NAMES = 1000  # that the field of a new key's owner offers
+
+
 @dataclass(frozen=True)
 class Row:
     key: ApiKey
@@ -34,10 +37,12 @@ def index() -> str:
     number = page_number()
     with services().database.begin() as session:
         rows, count = _found(session, wanted, is_all, number)
+        names = session.scalars(select(User.name).order_by(User.folded_name).limit(MOST_NAMES)).all()
     return page(
         "keys",
         rows=rows,
         count=count,
+        names=names,
         q=wanted,
         is_all=is_all,
         number=number,

@@ -60,7 +60,7 @@ def test_who_waits_sees_the_place_and_who_asks_sees_the_figures(alice: tuple[Pag
     expect(figures.locator("p")).to_be_hidden()
     figures.locator("summary").click()
     expect(figures.locator("p")).to_have_text(
-        "12.3 tokens a second · 20 tokens written · 64 of 100 tokens read were still known"
+        "12.3 tokens a second · 20 tokens written · 100 tokens read, 64 of them known from before"
     )
 
 

@@ -81,12 +81,12 @@ export class AnswerView {
   drawFoot(state, code, figures) {
     clear(this.foot);
     if (state !== "complete") this.foot.append(el("p", { class: "state" }, explainEnd(state, code)));
-    if (this.message) this.foot.append(branchSwitch(this.message, this.versions, this.actions.onVersion));
     if (this.text) this.foot.append(copyButton(() => this.text));
     if (this.message) {
       const again = tool(ICONS.again, t("again"), "again when-idle", () => this.actions.onAgain(this.message));
       again.append(t("again"));
-      this.foot.append(again);
+      // Behind the buttons: they stay where they are when another answer comes.
+      this.foot.append(again, branchSwitch(this.message, this.versions, this.actions.onVersion));
     }
     const words = figureWords(figures);
     if (words) this.foot.append(el("details", { class: "figures" }, el("summary", {}, t("figures")), el("p", {}, words)));

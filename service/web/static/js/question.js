@@ -22,9 +22,9 @@ export class QuestionView {
     this.message = message;
     this.element.setAttribute("data-id", message.id);
     clear(this.foot);
-    this.foot.append(branchSwitch(message, versions, this.actions.onVersion),
-      tool(ICONS.copy, t("copy_question"), "copy-question", () => copyText(this.text), t("copied")),
-      tool(ICONS.edit, t("edit"), "edit when-idle", () => this.edit(this.text)));
+    this.foot.append(tool(ICONS.copy, t("copy_question"), "copy-question", () => copyText(this.text), t("copied")),
+      tool(ICONS.edit, t("edit"), "edit when-idle", () => this.edit(this.text)),
+      branchSwitch(message, versions, this.actions.onVersion));
   }
 
   edit(text) {
