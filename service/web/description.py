@@ -1,7 +1,8 @@
 """The description of the whole HTTP API (OpenAPI 3.1): the files in openapi/ come in, one document goes out.
 
 Each file holds `paths` and `components` of one topic; frame.json the rest. What is the same everywhere is added here:
-who is let in, by the address, and what a refusal looks like. How the page shows it is left to description_page.
+who is let in, by the address, and what a refusal looks like. The document is in English; translations/<language>.json
+has the texts that the page shows in other languages. How it shows them is left to description_page.
 """
 
 from __future__ import annotations
@@ -38,10 +39,18 @@ def document_by_key() -> Json:
 
 @blueprint.get("/api/docs")
 def page() -> str:
-    described = whole()
+    described = description_page.translated(whole(), translations(language.current()))
     groups = description_page.groups(described, list(operations(described)))
     schemas = description_page.schemas(described)
     return render_template("api_docs.html", info=described["info"], groups=groups, schemas=schemas)
+
+
+@cache
+def translations(chosen: str) -> dict[str, str]:
+    """Return what each English text of the document is in a language; empty for English."""
+    path = FOLDER / "translations" / f"{chosen}.json"
+    texts: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return texts
 
 
 @cache

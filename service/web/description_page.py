@@ -1,14 +1,14 @@
 """What the page at /api/docs shows of the API's description: the document comes in, rows of tables go out.
 
-Drawn by the server and without a script: it has to run under the service's content security policy, in browsers of
-2020, in both themes, and for screen readers (docs/decisions/0021).
+Drawn by the server, with nothing that only a script shows: it has to run under the service's content security policy,
+in browsers of 2020, in both themes, and for screen readers (docs/decisions/0021).
 """
 
 from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,19 @@ class Operation:
     address: str
     summary: str
     words: str
-    needs: str
+    needs: tuple[str, ...]
     fields: tuple[Field, ...]
     answers: tuple[Field, ...]
     example: str
+
+
+def translated(part: Any, texts: Mapping[str, str]) -> Any:
+    """Return a part of the document with every text that has a translation in that language."""
+    if isinstance(part, dict):
+        return {name: translated(each, texts) for name, each in part.items()}
+    if isinstance(part, list):
+        return [translated(each, texts) for each in part]
+    return texts.get(part, part) if isinstance(part, str) else part
 
 
 def groups(described: Json, known: Sequence[tuple[str, str, Json]]) -> list[tuple[Json, list[Operation]]]:
@@ -78,7 +87,7 @@ def _operation(described: Json, address: str, method: str, operation: Json) -> O
     rows = [_parameter(each) for each in parameters]
     answers = [_answer(status, _resolved(described, each)) for status, each in operation["responses"].items()]
     words = operation.get("description", "")
-    needs = " ".join(sorted({name for each in operation["security"] for name in each}))
+    needs = tuple(sorted({name for each in operation["security"] for name in each}))
     example = _example(address, method, parameters, body, needs)
     return Operation(
         method.upper(), address, operation["summary"], words, needs, (*rows, *fields(body)), tuple(answers), example
@@ -122,7 +131,7 @@ def _resolved(described: Json, part: Json) -> Json:
     return dict(found)
 
 
-def _example(address: str, method: str, parameters: list[Json], body: Json, needs: str) -> str:
+def _example(address: str, method: str, parameters: list[Json], body: Json, needs: Sequence[str]) -> str:
     """Return a command line that asks for it."""
     for each in parameters:
         address = address.replace(f"{{{each['name']}}}", str(each.get("example", "")))

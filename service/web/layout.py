@@ -16,7 +16,7 @@ from service.web.services import services
 PAGES = (
     ("chat", "/", rights.CHAT),
     ("account", "/account", rights.ACCOUNT),
-    ("api", "/api/docs", rights.ACCOUNT),
+    ("api", "/api/docs", rights.API),
     ("audit", "/audit", rights.AUDIT),
     ("admin", "/admin", rights.ADMINISTER),
 )

@@ -78,6 +78,14 @@ def test_an_auditor_does_not_chat_and_their_keys_do_not_either(web: WebApp) -> N
     assert web.app.test_client().get("/v1/models", headers=headers).status_code == 403
 
 
+def test_the_api_is_in_the_menu_of_whoever_may_use_it_and_its_page_for_everybody(web: WebApp) -> None:
+    for name, role in (("carol", "auditor"), ("root", "administrator")):
+        web.add_user(name, role)
+    for name, is_shown in (("alice", True), ("root", True), ("carol", False)):
+        page = web.login(name).request("GET", "/api/docs")
+        assert page.status_code == 200 and ('<a href="/api/docs"' in page.text) == is_shown, name
+
+
 def test_metrics_are_for_this_machine_and_for_keys(web: WebApp) -> None:
     client = web.app.test_client()
     elsewhere = {"REMOTE_ADDR": "10.1.2.3"}

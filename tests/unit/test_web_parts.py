@@ -193,6 +193,8 @@ def test_every_language_has_every_word_and_every_word_is_used() -> None:
         "refused_",
         "account_role_",
         "account_done_",
+        "apidocs_topic_",
+        "apidocs_needs_",
         *ADMIN,
     )
     computed = ("state_", "error_", "status_", "login_", "nav_", "theme_", *pages)

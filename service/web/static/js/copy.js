@@ -16,6 +16,17 @@ export function copyButton(textOf) {
   return button;
 }
 
+// Shows a button of the page that copies a text. It has the word to confirm with in data-copied.
+export function letCopy(button, textOf) {
+  const label = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    if (!(await copyText(textOf()))) return;
+    button.textContent = button.getAttribute("data-copied");
+    window.setTimeout(() => { button.textContent = label; }, CONFIRM_MS);
+  });
+}
+
 export async function copyText(text) {
   if (navigator.clipboard && window.isSecureContext) {
     try {
