@@ -27,7 +27,9 @@ from service.web.models import Base
 
 WEB = Path(language.__file__).parent
 # What the administration pages say of a tab, a form that is done or cannot be, a setting, ….
-ADMIN = [f"admin_{word}_" for word in ["tab", "warn", "done", "bad", "role", "source", "secret", "set", "content"]]
+ADMIN = [
+    f"admin_{word}_" for word in ["tab", "kind", "warn", "done", "bad", "role", "source", "secret", "set", "content"]
+]
 
 
 @pytest.fixture
