@@ -61,7 +61,7 @@ def verify(heads: Iterable[str] | None, jobs: int, as_json: bool) -> None:
 @click.option("--format", "form", type=click.Choice(audit_export.FORMATS), default="csv", show_default=True)
 @click.option("--from", "start", default="", metavar="TIME", help="From this day or time on, in UTC: 2026-01-31T12:00.")
 @click.option("--to", "end", default="", metavar="TIME", help="Up to this time; a day is meant whole.")
-@click.option("--user", default="", help="What this user did, or what was done to this account.")
+@click.option("--user", default="", help="A part of a name: what such users did, or what was done to them.")
 @click.option("--event", default="", help="Only this kind of event, such as login.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write it into this new file, mode 0600.")
 @click.option("--out-fd", type=int, hidden=True)

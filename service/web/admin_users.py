@@ -98,7 +98,7 @@ def user_passwd(name: str, password_stdin: bool, as_json: bool) -> None:
     with place.session() as session:
         accounts.set_password(session, accounts.get_user(session, name), password, must_change=not password_stdin)
         lockout.forgive(session, name)
-    place.record("password_changed", name=name)
+    place.record("password_reset", name=name)
     shown = None if password_stdin else password
     words = f"password of {name} changed" if password_stdin else f"new password of {name}: {password}"
     show(as_json, {"user": name, "password": shown}, words)

@@ -64,12 +64,6 @@ class Reader:
             yield {"type": "thinking"}
 
     @property
-    def tokens(self) -> int:
-        """What prompt and answer took together, 0 where the server does not say."""
-        found = self.figures
-        return int(found.get("prompt_tokens", 0) + found.get("answer_tokens", 0)) if "prompt_tokens" in found else 0
-
-    @property
     def figures(self) -> dict[str, float]:
         seconds = time.monotonic() - self._began_at if self._began_at and not self._is_thinking else 0.0
         return figures(self._usage, self._timings, seconds)

@@ -211,7 +211,13 @@ class AnswerRun:
     def _record(self) -> None:
         turn, text = self._turn, "".join(self._pieces)
         facts = (self._asker, turn.conversation_id, turn.answer_id, turn.question, text, self._state)
-        # Servers tell their count at the end alone. A piece is a token, or a few.
-        tokens = self._reader.tokens or self._prompt_bytes // BYTES_PER_TOKEN + len(self._pieces)
-        told = (tokens if self._is_told else 0, self._reader.figures, self._reader.model, self._asked)
-        self._tools.records.ended(Ended(*facts, *told))
+        reason = self._refusal.code if self._refusal else ""
+        self._tools.records.ended(Ended(*facts, self._counted(), self._reader.model, self._asked, reason))
+
+    def _counted(self) -> dict[str, float]:
+        """Return the figures, with about so many tokens where the server did not tell: it does at the end alone."""
+        if not self._is_told:
+            return {}
+        # A piece is a token, or a few.
+        about = {"prompt_tokens": self._prompt_bytes // BYTES_PER_TOKEN, "answer_tokens": len(self._pieces)}
+        return {**about, **self._reader.figures}

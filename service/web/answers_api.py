@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from service.web import consent
+from service.web import admission
 from service.web.chat import Below
 from service.web.conversations import message_not_found
 from service.web.errors import Refusal
@@ -19,6 +19,7 @@ from service.web.records import Asker
 from service.web.request_body import json_object
 from service.web.services import caller, services, user_id
 
+MAX_ID = 40  # of what stands in an address: our own ids are shorter
 blueprint = Blueprint("answers", __name__, url_prefix="/conversations/<conversation_id>/messages")
 
 
@@ -26,16 +27,14 @@ blueprint = Blueprint("answers", __name__, url_prefix="/conversations/<conversat
 def ask(conversation_id: str) -> Response:
     """Put a question and stream its answer. It goes below `parent_id`, or after the branch that is shown."""
     body = json_object()
-    consent.demand(caller())
-    services().usage.check(caller())
+    admission.demand(conversation=conversation_id[:MAX_ID])
     return _streamed(services().chat.ask(_asker(), conversation_id, _question(body), _parent_id(body)))
 
 
 @blueprint.post("/<message_id>/answers")
 def ask_again(conversation_id: str, message_id: str) -> Response:
     """Stream another answer to a question."""
-    consent.demand(caller())
-    services().usage.check(caller())
+    admission.demand(conversation=conversation_id[:MAX_ID])
     return _streamed(services().chat.again(_asker(), conversation_id, _number(message_id)))
 
 

@@ -18,8 +18,9 @@ from service.web.errors import Refusal
 from service.web.events import FIGURES, storable
 from service.web.models import Conversation, Message
 from service.web.request_body import json_object
-from service.web.services import services, user_id
+from service.web.services import caller, services, user_id
 
+FORMATS = ("markdown", "json")
 CHANGES = {"title": str, "leaf_id": int}
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 rights.declare(blueprint, rights.CHAT)
@@ -76,7 +77,7 @@ def change_conversation(conversation_id: str) -> dict[str, Any]:
 
 @blueprint.delete("/conversations/<conversation_id>")
 def delete_conversation(conversation_id: str) -> tuple[str, int]:
-    services().chat.delete(user_id(), conversation_id)
+    services().chat.delete(user_id(), conversation_id, lambda: _record("conversation_deleted", conversation_id))
     return "", 204
 
 
@@ -85,13 +86,20 @@ def export_conversation(conversation_id: str) -> Response:
     """Hand the conversation out as a file: the branch that is shown as Markdown, everything as JSON."""
     opened = services().chat.open(user_id(), conversation_id)
     form = request.args.get("format", "markdown")
+    if form not in FORMATS:
+        raise Refusal(400, "bad_format", "The formats are markdown and json.", param="format")
+    _record("conversation_exported", conversation_id, format=form)
     if form == "markdown":
         text = export.markdown(opened.conversation.title, _shown(opened), language.strings(language.current()))
         return _file(text, "text/markdown", export.file_name(opened.conversation.title, "md"))
-    if form == "json":
-        whole = {**_whole(opened), "created_at": opened.conversation.created_at}
-        return _file(export.plain_json(whole), "application/json", export.file_name(opened.conversation.title, "json"))
-    raise Refusal(400, "bad_format", "The formats are markdown and json.", param="format")
+    whole = {**_whole(opened), "created_at": opened.conversation.created_at}
+    return _file(export.plain_json(whole), "application/json", export.file_name(opened.conversation.title, "json"))
+
+
+def _record(event: str, conversation_id: str, **facts: str) -> None:
+    """Write a line of the audit log: what somebody does with a conversation. Raises: AuditUnavailable."""
+    write, address = services().audit.write, request.remote_addr or ""
+    write(event, user=caller().name, address=address, conversation=conversation_id, **facts)
 
 
 def _file(text: str, kind: str, name: str) -> Response:

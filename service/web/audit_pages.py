@@ -5,6 +5,7 @@ The log is read from its end, a bounded piece for each request; a check of the w
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -19,9 +20,12 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from service.web import audit_export, audit_files, audit_reader, audit_state, language, rights
 from service.web.audit import beside_the_loop
+from service.web.audit_events import timestamp
 from service.web.audit_export import FORMATS, TYPES
 from service.web.audit_files import Snapshot
 from service.web.audit_reader import Page, Wanted
+from service.web.audit_state import State
+from service.web.errors import Refusal
 from service.web.services import caller, services
 
 PAGE_EVENTS = 50
@@ -29,8 +33,9 @@ PAGE_EVENTS = 50
 CHECK_WAIT_S = 20
 ROOT = Path(__file__).parents[2]
 EVENTS = (
-    "login", "login_refused", "login_ended", "logins_ended", "logout", "question", "chat", "completion", "consent",
-    "consent_withdrawn", "password_changed", "user_added", "user_enabled", "user_disabled", "user_unlocked",
+    "login", "login_refused", "login_ended", "logins_ended", "logout", "question", "question_refused", "chat",
+    "completion", "conversation_exported", "conversation_deleted", "consent", "consent_withdrawn", "password_changed",
+    "password_reset", "user_added", "user_enabled", "user_disabled", "user_unlocked",
     "role_changed", "key_added", "key_revoked", "quota_changed", "setting_changed", "setting_reset", "settings_changed",
     "service_started", "service_stopped", "install", "upgrade", "rollback", "backup", "restore", "audit_exported",
     "audit_file", "audit_removed", "audit_repaired", "audit_begun",
@@ -64,43 +69,53 @@ class Chain:
     lines: int
     hash: str
     files: int
-    size_mib: float
+    size_bytes: int
+
+    def newer_than(self, state: State | None) -> int:
+        """Return how many lines were written since the check that found `state`."""
+        return max(self.lines - state.last_line, 0) if state else 0
 
 
 @blueprint.get("")
-def show() -> str:
-    """Show events, the newest first."""
-    wanted, problem = _wanted()
+def show() -> tuple[str, int]:
+    """Show events, the newest first; none where the filter cannot be understood."""
+    wanted, problems = _wanted()
     before = request.args.get("before", "")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     audit = services().audit
     page, chain = beside_the_loop(lambda: _read(audit.log_dir, audit.data_dir, wanted, number))
-    return render_template(
+    state = audit_state.last(audit.data_dir)
+    text = render_template(
         "audit.html",
         rows=[_row(event) for event in page.events],
         page=page,
         chain=chain,
-        state=audit_state.last(audit.data_dir),
+        state=state,
+        newer=chain.newer_than(state),
         is_enabled=audit.is_enabled,
         filters=_filters(),
         events=EVENTS,
         is_later=number is not None,
-        problem=problem,
+        problems=problems,
         done=request.args.get("done", "") if request.args.get("done") in ("checked", "checking") else "",
     )
+    return text, 400 if problems else 200
 
 
 @blueprint.get("/export")
 def export() -> Response:
-    """Download what the filter finds. The export is an event itself."""
-    wanted, problem = _wanted()
+    """Download what the filter finds. The export is an event itself. Raises: Refusal 400."""
+    wanted, problems = _wanted()
+    if wanted is None:
+        words = f"{problems[0]}: that is no time. Write it like 2026-01-31 or 2026-01-31T12:00."
+        raise Refusal(400, "bad_time", words, param=problems[0])
     form = request.args.get("format", "csv")
-    form = form if form in FORMATS and not problem else "csv"
+    form = form if form in FORMATS else "csv"
     audit = services().audit
     facts = {f"{name}_filter": value for name, value in _filters().items() if value}
     audit.write("audit_exported", user=caller().name, address=request.remote_addr or "", format=form, **facts)
     response = Response(_pieces(audit.log_dir, audit.data_dir, wanted, form), content_type=TYPES[form])
-    response.headers["Content-Disposition"] = f'attachment; filename="ferry-audit.{form}"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(_filters()["user"], form)}"'
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
@@ -135,24 +150,28 @@ def _filters() -> dict[str, str]:
     return {name: request.args.get(name, "").strip()[:200] for name in ("user", "event", "from", "to")}
 
 
-def _wanted() -> tuple[Wanted, str]:
-    """Return what the form asks for, and the word for what is wrong with it."""
+def _wanted() -> tuple[Wanted | None, tuple[str, ...]]:
+    """Return what the form asks for; where a time is none, None and the names of such fields."""
     found = _filters()
-    try:
-        return Wanted.of(found["user"], found["event"], found["from"], found["to"]), ""
-    except ValueError:
-        return Wanted.of(found["user"], found["event"]), "audit_bad_time"
+    problems = tuple(name for name in ("from", "to") if not audit_reader.is_time(found[name]))
+    return None if problems else Wanted.of(found["user"], found["event"], found["from"], found["to"]), problems
 
 
-def _read(log: Path, data: Path, wanted: Wanted, before: int | None) -> tuple[Page, Chain]:
+def _file_name(user: str, form: str) -> str:
+    """Name a download for its day (UTC) and the filter's user, in characters that every system takes."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", user).strip("-")
+    return "-".join(filter(None, ("ferry-audit", timestamp()[:10], name))) + f".{form}"
+
+
+def _read(log: Path, data: Path, wanted: Wanted | None, before: int | None) -> tuple[Page, Chain]:
     with audit_files.snapshot(log, data) as taken:
-        return audit_reader.backward(taken, wanted, before, PAGE_EVENTS), _chain(taken)
+        page = audit_reader.backward(taken, wanted, before, PAGE_EVENTS) if wanted else Page((), None)
+        return page, _chain(taken)
 
 
 def _chain(taken: Snapshot) -> Chain:
     head = taken.anchor.end.head if taken.anchor else None
-    size = round(taken.size_bytes / (1 << 20), 1)
-    return Chain(head.seq if head else 0, head.hash if head else "", len(taken.files), size)
+    return Chain(head.seq if head else 0, head.hash if head else "", len(taken.files), taken.size_bytes)
 
 
 def _pieces(log: Path, data: Path, wanted: Wanted, form: str) -> Iterator[bytes]:

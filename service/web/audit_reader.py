@@ -10,9 +10,11 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
+from service.web.accounts import fold
 from service.web.audit_chain import lines_of, seq_of
 from service.web.audit_files import File, Snapshot, read
 
@@ -21,11 +23,16 @@ BLOCK_BYTES = 1 << 20
 BUDGET_BYTES = 32 << 20
 AT = re.compile(rb'"at":"([0-9T:.+-]{10,40})"')
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+# Who did it: service.web.audit writes it right behind time and event.
+WHO, WHO_WITHIN = b'"user":"', 400
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which events: of whom (who did it, or whom it was done to), of which kind, from when until before when."""
+    """Which events: of whom (who did it, or whom it was done to), of which kind, from when until before when.
+
+    `user` is a part of a name, folded as service.web.accounts folds names.
+    """
 
     user: str = ""
     event: str = ""
@@ -35,14 +42,14 @@ class Wanted:
     @classmethod
     def of(cls, user: str = "", event: str = "", start: str = "", end: str = "") -> Wanted:
         """Take times as people write them, in UTC; a day as `end` is meant whole. Raises: ValueError."""
-        return cls(user.strip(), event.strip(), _moment(start), _moment(end, is_end=True))
+        return cls(fold(user.strip()), event.strip(), _moment(start), _moment(end, is_end=True))
 
     def fits(self, line: bytes) -> dict[str, Any] | None:
         """Return a line's event when it is wanted."""
         at = _time_of(line) if self.start or self.end else ""
         if at < self.start or (self.end and at >= self.end):
             return None
-        if self.user and json.dumps(self.user, ensure_ascii=False).encode("utf-8", "replace") not in line:
+        if self.user and not _may_be_of(self.user, line):
             return None
         if self.event and f'"event":"{self.event}"'.encode() not in line:
             return None
@@ -53,7 +60,8 @@ class Wanted:
         return found if isinstance(found, dict) and self._is_in(found) else None
 
     def _is_in(self, found: dict[str, Any]) -> bool:
-        is_of = not self.user or self.user in (found.get("user"), found.get("name"), found.get("subject"))
+        names = (found.get(name) for name in ("user", "name", "subject"))
+        is_of = not self.user or any(isinstance(name, str) and self.user in fold(name) for name in names)
         return is_of and (not self.event or found.get("event") == self.event)
 
 
@@ -64,6 +72,15 @@ class Page:
     events: tuple[dict[str, Any], ...]
     before: int | None
     is_whole: bool = True  # False: the budget was spent before the page was full
+
+
+def is_time(text: str) -> bool:
+    """Say whether a text is empty or a time that `Wanted.of` takes."""
+    try:
+        _moment(text)
+    except ValueError:
+        return False
+    return True
 
 
 def forward(taken: Snapshot, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -150,6 +167,20 @@ def _is_long_before(line: bytes, start: str) -> bool:
     return bool(at) and at[:10] < (datetime.fromisoformat(start).date() - timedelta(days=1)).isoformat()
 
 
+def _may_be_of(part: str, line: bytes) -> bool:
+    """Say whether a line may be about somebody whose name has this part; it is parsed only then."""
+    start = line.find(WHO, 0, WHO_WITHIN) + len(WHO)
+    name = line[start : line.find(b'"', start)]
+    if start < len(WHO) or b"\\" in name:
+        return True  # not written by us, or a name with an escape in it: left to the parser
+    return _is_in_name(part, name) or b'"name":"' in line or b'"subject":"' in line
+
+
+@lru_cache(maxsize=4096)
+def _is_in_name(part: str, name: bytes) -> bool:
+    return part in fold(name.decode("utf-8", "replace"))
+
+
 def _time_of(line: bytes) -> str:
     found = AT.search(line, 0, 160)
     return found[1].decode() if found else ""
@@ -161,6 +192,8 @@ def _moment(text: str, is_end: bool = False) -> str:
     if not text:
         return ""
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if not MINYEAR < moment.year < MAXYEAR:  # there is no day before or after it to compare with
+        raise ValueError(f"{text}: no year of a log")
     if is_end and DATE.fullmatch(text):
         moment += timedelta(days=1)
     moment = moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)

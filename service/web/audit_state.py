@@ -24,6 +24,11 @@ class State:
     head: str
     problems: tuple[str, ...]
 
+    @property
+    def last_line(self) -> int:
+        """Return the number of the last line that was checked."""
+        return int(self.head.partition(" ")[0])
+
 
 def keep(data: Path, report: Report) -> None:
     """Remember a report. Raises: OSError."""

@@ -135,10 +135,11 @@ class Chat:
             running.content = text_of(found.so_far())
             return Opened(opened.conversation, opened.messages, opened.remembers_from, running.id)
 
-    def delete(self, user_id: int, conversation_id: str) -> None:
-        """Delete a conversation, its running answer too. Raises: Refusal 404."""
+    def delete(self, user_id: int, conversation_id: str, record: Callable[[], None]) -> None:
+        """Delete a conversation, its running answer too; where `record` raises it stays. Raises: Refusal 404."""
         with self._database.begin() as session:
             conversations.remove(session, user_id, conversation_id)
+            record()  # nothing is sent before the commit: who waits for a disk here holds no lock of SQLite's
         # Now no answer can begin any more; what one that runs would still save, there is no row for.
         self._stop(conversation_id, None)
         self.settle(conversation_id)

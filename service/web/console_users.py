@@ -135,7 +135,7 @@ def reset_password(user_id: str) -> str:
             raise Problem("password_elsewhere")
         accounts.set_password(change.session, change.user, password, must_change=True)
         lockout.forgive(change.session, change.user.name)
-        change.note("password_changed")
+        change.note("password_reset")
     return _one_time(change.user, password)
 
 

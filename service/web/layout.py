@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flask import current_app, g, request
 
-from service.web import rights
+from service.web import guard, rights
 from service.web.services import services
 
 PAGES = (
@@ -36,7 +36,14 @@ def context() -> dict[str, object]:
     caller = g.get("caller")
     banner = "banner_none" if services().config.web.auth == "none" else ""
     shown = links(caller.role, request.path) if caller else []
-    return {"user": caller, "links": shown, "banner": banner, "own_usage": lambda: services().usage.own(caller)}
+    own = {"home": lambda: home(caller.role) if caller else None, "own_usage": lambda: services().usage.own(caller)}
+    return {"user": caller, "links": shown, "banner": banner, **own}
+
+
+def home(role: str) -> Link:
+    """Return the link to the first page that a role sees."""
+    path = guard.home(role)
+    return Link(next(name for name, target, _ in PAGES if target == path), path, is_current=False)
 
 
 def links(role: str, path: str) -> list[Link]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from service.web import consent, history, rights, sse
+from service.web import admission, history, rights, sse
 from service.web.client_watch import watch_client
 from service.web.engine_client import Answer, Cancel, Cancelled, EngineAway
 from service.web.errors import Refusal
@@ -60,8 +60,7 @@ def completions() -> Response:
 
 
 def _forward(path: str, body: dict[str, Any]) -> Response:
-    consent.demand(caller())
-    services().usage.check(caller())
+    admission.demand(endpoint=path, key=caller().key_id)
     body = _bounded(body)
     # Our own engine tells its count to everybody, in llama-server's way.
     more = None if services().engine.is_local else asking(body)
@@ -80,11 +79,12 @@ def _forward(path: str, body: dict[str, Any]) -> Response:
         return Response(status=499)
     except EngineAway as error:
         stop_watch()
-        recording.end("refused")
-        raise away(error) from error
-    except BaseException:
+        refusal = away(error)
+        recording.end("refused", reason=refusal.code)
+        raise refusal from error
+    except BaseException as error:
         stop_watch()
-        recording.end("refused")
+        recording.end("refused", reason=error.code if isinstance(error, Refusal) else "")
         raise
 
 

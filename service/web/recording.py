@@ -14,6 +14,7 @@ from typing import Any
 
 from service.web.audit import Audit
 
+MAX_CODE = 100
 MODEL = re.compile(rb'"model" ?: ?"([^"\\]{1,200})"')
 
 
@@ -22,6 +23,11 @@ def shown(content: str, name: str, text: str) -> dict[str, str]:
     if content == "full":
         return {name: text}
     return {f"{name}_sha256": sha256(text)} if content == "digest" else {}
+
+
+def why(code: str) -> dict[str, str]:
+    """Return the code of a refusal as the log holds it; an engine's own may be of any length."""
+    return {"reason": code[:MAX_CODE]} if code else {}
 
 
 def sha256(text: str) -> str:
@@ -58,10 +64,10 @@ class Recording:
         self._model = str(body.get("model") or self._model)
         self._pieces += _texts(body)
 
-    def end(self, outcome: str, prompt_tokens: int = 0, answer_tokens: int = 0) -> None:
-        """Record how it ended."""
+    def end(self, outcome: str, prompt_tokens: int = 0, answer_tokens: int = 0, reason: str = "") -> None:
+        """Record how it ended; `reason` is the code of what refused it."""
         facts: dict[str, Any] = {"endpoint": self._endpoint, "model": self._model, "outcome": outcome}
-        facts |= {"prompt_tokens": prompt_tokens, "answer_tokens": answer_tokens, "asked": self._seq}
+        facts |= {"prompt_tokens": prompt_tokens, "answer_tokens": answer_tokens, **why(reason), "asked": self._seq}
         texts = shown(self._audit.content, "answer", "".join(self._pieces))
         self._audit.write_late("completion", **self._who, **facts, **texts)
 

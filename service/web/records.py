@@ -10,7 +10,7 @@ from typing import Any
 
 from service.web.audit import Audit, AuditUnavailable
 from service.web.metrics import Metrics
-from service.web.recording import shown
+from service.web.recording import shown, why
 from service.web.refusals import unaudited
 from service.web.usage import Usage
 
@@ -30,7 +30,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class Ended:
-    """An answer that has ended. `figures` are what the engine told, `tokens` prompt and answer, or about so many."""
+    """An answer that has ended. `figures` are what the engine told, and about so many tokens where it did not tell."""
 
     asker: Asker
     conversation_id: str
@@ -38,10 +38,15 @@ class Ended:
     question: str
     answer: str
     state: str
-    tokens: int = 0
     figures: dict[str, float] = field(default_factory=dict)
     model: str = ""
     asked: int = 0  # the line of the audit log that has the question
+    reason: str = ""  # the code of what refused it
+
+    @property
+    def tokens(self) -> int:
+        """What prompt and answer took together."""
+        return int(self.figures.get("prompt_tokens", 0) + self.figures.get("answer_tokens", 0))
 
 
 class Records:
@@ -82,6 +87,7 @@ class Records:
             "model": ended.model,
             "outcome": ended.state,
             **figures,
+            **why(ended.reason),
         }
         texts = shown(self._audit.content, "answer", ended.answer)
         who = {"user": ended.asker.name, "address": ended.asker.address}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser_flow import last_answer, new_context, send, watched_page
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from web_process import PASSWORD, WebProcess, web_process
 
 
@@ -56,17 +56,38 @@ def test_an_auditor_reads_filters_checks_and_downloads(page: Page, web: WebProce
     expect(page.locator("h1")).to_have_text("Audit log")
     page.click("#check")
     expect(page.locator("#chain-state")).to_contain_text("Whole: at the last check")
-    page.fill("#user", "alice")
+    page.fill("#user", "ALI")
     page.select_option("#event", label="Question asked")
     page.click("#apply")
     expect(page.locator(".events tbody tr")).to_have_count(1)
     page.click(".events summary")
     expect(page.locator(".events pre")).to_have_text("echo <img src=x onerror=alert(1)>")
+    page.select_option("#event", label="Answer on the page")  # typed, and not yet shown
     with page.expect_download() as found:
         page.click("#json")
+    assert re.fullmatch(r"ferry-audit-20\d\d-\d\d-\d\d-ALI\.json", found.value.suggested_filename)
     found.value.save_as(tmp_path / "audit.json")
     (event,) = json.loads((tmp_path / "audit.json").read_text())
-    assert (event["event"], event["user"]) == ("question", "alice")
+    assert (event["event"], event["user"]) == ("chat", "alice")
+    expect(page.locator(".events tbody tr")).to_have_count(1)
     page.click("#today")
     page.wait_for_url("**from=20*")
     expect(page.locator("#from")).to_have_value(re.compile(r"^20\d\d-\d\d-\d\d$"))
+
+
+def test_a_mistyped_date_is_told_where_it_was_typed(page: Page, web: WebProcess) -> None:
+    log_in(page, web.url, "olga")
+    page.route("**/audit?*", answered_well)
+    page.fill("#from", "30.11.2026")
+    page.click("#apply")
+    expect(page.locator("#bad-time")).to_be_in_viewport()
+    expect(page.locator("#from")).to_be_in_viewport()
+    expect(page.locator("#from")).to_have_value("30.11.2026")
+    expect(page.locator(".events")).to_have_count(0)
+
+
+def answered_well(route: Route) -> None:
+    """Hand the page on with another status: the browser's console calls 400 an error."""
+    answer = route.fetch()
+    assert answer.status == 400
+    route.fulfill(response=answer, status=200)

