@@ -72,7 +72,7 @@ def test_the_words_on_the_card_of_the_login_fill_its_width(browser: Browser, web
     with_words = new_context(browser, web.front).new_page()
     with_words.goto(f"{web.url}/login")
     lead = with_words.locator(".card .lead")
-    lead.evaluate("element => { element.textContent = 'word '.repeat(14); }")
+    lead.evaluate("element => { element.textContent = 'word '.repeat(10); }")
     range_width = (
         "e => { const r = document.createRange(); r.selectNodeContents(e); return r.getClientRects()[0].width; }"
     )
