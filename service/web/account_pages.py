@@ -6,11 +6,12 @@ Plain forms without a script. A key is shown in the answer to the form that made
 from __future__ import annotations
 
 import re
+import time
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from service.web import accounts, guard, keys, language, rights, sessions
+from service.web import accounts, guard, keys, language, rights, sessions, usage
 from service.web import login as logins
 from service.web.accounts import Caller
 from service.web.errors import AdminError, Refusal
@@ -18,6 +19,7 @@ from service.web.models import User
 from service.web.passwords import hash_password
 from service.web.services import caller, services
 from service.web.sessions import Browser
+from service.web.usage import Used, key_subject
 
 MOST_KEYS = 50
 MOST_TOKENS = 2_000_000_000  # what an Integer holds in PostgreSQL
@@ -107,19 +109,26 @@ def revoke_key(key_id: str) -> BaseResponse:
 
 
 def _page(problem: str = "", done: str = "", secret: str = "", name: str = "") -> str:
-    token = request.cookies.get(guard.SESSION_COOKIE, "")
+    token, today = request.cookies.get(guard.SESSION_COOKIE, ""), usage.day_of(time.time())
     with services().database.begin() as session:
         own, logged_in = keys.list_of(session, _user_id()), sessions.list_all(session, _user_id())
+        used = usage.summary(session, today, [key_subject(key.id) for key in own])
     return render_template(
         "account.html",
         account=_user(caller()),
-        keys=[(key, key.name.removeprefix(keys.own_name(caller().name, ""))) for key in own],
+        keys=[(key, _own_part(key.name), used.get(key_subject(key.id), Used())) for key in own],
+        new_day=(today + 1) * usage.DAY_S,
         logins=[(login, sessions.handle(login), sessions.is_of(login, token)) for login in logged_in],
         problem=problem,
         done=f"account_done_{done}" if done in ("password", "session", "sessions", "key") else "",
         secret=secret,
         name=name,
     )
+
+
+def _own_part(name: str) -> str:
+    """Return a key's name as its owner chose it."""
+    return name.removeprefix(keys.own_name(caller().name, ""))
 
 
 def _change_password(form: dict[str, str]) -> tuple[str, int]:

@@ -6,8 +6,6 @@ secret that is shown once is the answer itself. Every change leaves a line in th
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from flask import Blueprint, redirect, render_template, request, url_for
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import InstrumentedAttribute
@@ -59,7 +57,7 @@ def page(tab: str, template: str = "", **values: object) -> str:
 def back(endpoint: str, done: str = "", problem: str = "", **arguments: str | int) -> BaseResponse:
     """Return to a page that says how a form ended."""
     words = {name: value for name, value in (("done", done), ("problem", problem)) if value}
-    return redirect(url_for(endpoint, **arguments) + (f"?{urlencode(words)}" if words else ""), 303)  # type: ignore[arg-type]
+    return redirect(url_for(endpoint, **words, **arguments), 303)  # type: ignore[arg-type]
 
 
 def record(event: str, **facts: object) -> None:

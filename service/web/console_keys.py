@@ -80,7 +80,8 @@ def add() -> str:
         row = session.scalars(select(ApiKey).where(ApiKey.name == name)).one()
         record("key_added", subject=name, owner=user.name if user else None, tokens_per_day=tokens)
     link = url_for("console_keys.one", key_id=row.id)
-    return page("keys", "console_secret.html", kind="key", name=name, secret=secret, link=link)
+    owner = user.name if user else ""
+    return page("keys", "console_secret.html", kind="key", name=name, owner=owner, secret=secret, link=link)
 
 
 @blueprint.get("/<key_id>")

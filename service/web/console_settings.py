@@ -1,4 +1,4 @@
-"""Administration: the settings that can be changed while the service runs; they go before ferry.toml."""
+"""Administration: the settings that can be changed while the service runs; they override ferry.toml."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def change(name: str) -> BaseResponse | tuple[str, int]:
     except BadSetting:
         return _page(refused=name, text=text), 400
     settings.forget()
-    return back("console_settings.index", done="setting_reset" if is_reset else "setting")
+    return back("console_settings.index", done="setting_reset" if is_reset else "setting", setting=name)
 
 
 def _record_change(name: str, value: object) -> None:
@@ -48,4 +48,5 @@ def _record_change(name: str, value: object) -> None:
 def _page(refused: str = "", text: str = "") -> str:
     with services().database.begin() as session:
         shown = services().settings.shown(session)
-    return page("settings", shown=shown, refused=refused, text=text)
+    changed = request.args.get("setting", "").replace(".", "_")
+    return page("settings", shown=shown, refused=refused, text=text, subject=f"admin_set_{changed}")

@@ -104,6 +104,7 @@ def test_every_page_is_accessible_and_no_wider_than_a_telephone(page: Page, axe:
         assert violations(page, axe) == [], path
         page.set_viewport_size({"width": 360, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") == 360, path
+        assert violations(page, axe) == [], f"{path} on a telephone"
         page.set_viewport_size({"width": 1280, "height": 720})
 
 

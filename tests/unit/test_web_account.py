@@ -124,7 +124,7 @@ def test_a_key_is_shown_once_works_says_when_it_was_used_and_is_revoked(web: Web
     made = post(alice, "/account/keys", name="script", tokens_per_day="5000").text
     (secret,) = set(SECRET.findall(made))
     page = alice.client.get("/account").text
-    assert not SECRET.search(page) and secret[:10] in page and "5000" in page
+    assert not SECRET.search(page) and secret[:10] in page and "5,000" in page
     headers = {"Authorization": f"Bearer {secret}"}
     assert web.app.test_client().get("/v1/models", headers=headers).status_code == 200
     with web.database.begin() as session:

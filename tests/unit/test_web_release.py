@@ -65,7 +65,7 @@ def test_the_release_shows_what_its_folder_tells(web: WebApp, root: LoggedIn) ->
     page = root.client.get("/admin/release").text
     for words in ("1.2.0", "maker/tiny", "BSD-3-Clause", "SHA256:abc", "flask-3.1.0"):
         assert words in page
-    rows = re.findall(r'<tr><th scope="row">([^ <]+).*?</th><td>(.*?)</td>', page)
+    rows = re.findall(r'scope="row">([^ <]+).*?</th><td[^>]*>(.*?)</td>', page)
     assert rows == [
         ("ferry", "Apache-2.0"),
         ("model", "Apache-2.0"),
