@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from web_process import PASSWORD, WebProcess
 
 PHONE = {"width": 360, "height": 740}
-TABLES = ("/account", "/admin/users", "/admin/users/5", "/admin/keys")  # 5: the one who looks
+TABLES = ("/account", "/admin/users", "/admin/users/5", "/admin/keys", "/audit")  # 5: the one who looks
 BUTTONS = ".cards button:visible, .cards summary:visible"
 OFF_CENTRE = """element => {
   const range = document.createRange();

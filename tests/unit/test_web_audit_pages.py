@@ -223,3 +223,13 @@ def test_every_event_that_is_written_can_be_chosen_in_the_filter() -> None:
     written = re.findall(r'(?:\brecord|\.write|\.write_late|\.retire|\.note)\(\s*"([a-z_]+)"', sources)
     assert len(set(written)) > 15
     assert set(written) - set(audit_pages.EVENTS) == set()
+
+
+def test_what_an_event_says_is_told_in_the_readers_language(web: WebApp) -> None:
+    web.login("alice").new_conversation(QUESTION)
+    reader = web.login("olga")
+    shown = {}
+    for language in ("en", "zh"):
+        reader.client.get(f"/audit?lang={language}")
+        shown[language] = re.findall(r'title="outcome">.*?</span>([^<]+)<', reader.client.get("/audit?event=chat").text)
+    assert shown == {"en": ["complete"], "zh": ["完成"]}

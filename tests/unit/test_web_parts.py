@@ -192,6 +192,7 @@ def test_every_language_has_every_word_and_every_word_is_used() -> None:
         "audit_is_",
         "audit_recorded_",
         "audit_text_",
+        "audit_value_",
         "recorded_texts_",
         "refused_",
         "account_role_",
