@@ -198,7 +198,7 @@ def test_a_login_that_ends_is_told_and_the_next_one_leads_back(context: BrowserC
     page.fill("#password", PASSWORD)
     page.click("button.primary")
     expect(page).to_have_url(there)
-    assert page.input_value("#prompt") == "echo never lost"
+    expect(page.locator("#prompt")).to_have_value("echo never lost")
 
 
 def test_everything_can_be_done_with_the_keyboard(alice: tuple[Page, Watch]) -> None:

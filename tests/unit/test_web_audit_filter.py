@@ -61,10 +61,10 @@ def test_a_download_for_a_time_that_is_none_is_refused_and_no_export(web: WebApp
 def test_a_part_of_a_name_in_small_or_capital_letters_finds_its_events(web: WebApp, olga: LoggedIn) -> None:
     Log(web.paths.log, web.paths.data).append([{**event(1), "user": name} for name in ("emma", "ÜNAL", "小明")])
     for typed, name in (("emm", "emma"), ("Emma", "emma"), ("MMA", "emma"), ("ünal", "ÜNAL"), ("明", "小明")):
-        assert f"<td>{name}</td>" in olga.request("GET", "/audit", query_string={"user": typed}).text
+        assert f">{name}</td>" in olga.request("GET", "/audit", query_string={"user": typed}).text
         (found,) = olga.request("GET", "/audit/export", query_string={"user": typed, "format": "json"}).json
         assert found["user"] == name
-    assert "<td>emma</td>" not in olga.request("GET", "/audit?user=emmma").text
+    assert ">emma</td>" not in olga.request("GET", "/audit?user=emmma").text
 
 
 NAMES = st.text(st.sampled_from('aAbSsßſÄä明"\\\n\x7f\u2028"'), max_size=4)
@@ -122,7 +122,7 @@ def test_a_small_log_has_its_size_in_kib_and_lines_newer_than_the_check_are_coun
 def test_what_is_known_of_an_event_reads_as_english(web: WebApp, olga: LoggedIn) -> None:
     facts = {"asked": 57, "before": "1.0.0", "release": "1.1.0", "unheard_of": "x"}
     Log(web.paths.log, web.paths.data).append([{**event(1), "user": "reader", **facts}])
-    details = re.search(r'<td class="details">(.*?)</td>', olga.request("GET", "/audit?user=reader").text, re.S)
+    details = re.search(r'class="details"[^>]*>(.*?)</td>', olga.request("GET", "/audit?user=reader").text, re.S)
     assert details is not None
     words = " ".join(re.sub(r"<[^>]+>", "", details[1]).split())
     assert words == "number: 1 the question is on line 57 previously: 1.0.0 release: 1.1.0 unheard_of: x"
