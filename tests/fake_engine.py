@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(429, "queue_full", "The engine is busy.", {"Retry-After": "7"})
         if word == "long" and len(body.get("messages", ())) > 1:
             return self._error(400, "context_length_exceeded", "9000 tokens do not fit the context of 2048.")
-        if body.get("model") not in {MODEL, "default"}:
+        if body.get("model") not in (MODEL, "default"):
             return self._error(404, "model_not_found", f"no such model: {body.get('model')}")
         if not body.get("stream"):
             return self._whole(word, rest, question)
