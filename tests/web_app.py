@@ -70,6 +70,11 @@ class LoggedIn:
         return conversation_id
 
 
+def post(browser: LoggedIn, path: str, **fields: str):
+    """Send a form as the page does."""
+    return browser.client.post(path, data={"csrf_token": browser.csrf_token, **fields})
+
+
 @contextmanager
 def web_app(folder: Path, settings: str = "", database: str = "") -> Iterator[WebApp]:
     paths = Paths.from_environment(make_environment(folder, settings, database=database))

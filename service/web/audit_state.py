@@ -23,11 +23,7 @@ class State:
     lines: int
     head: str
     problems: tuple[str, ...]
-
-    @property
-    def last_line(self) -> int:
-        """Return the number of the last line that was checked."""
-        return int(self.head.partition(" ")[0])
+    last_line: int  # the number of the last one that was checked
 
 
 def keep(data: Path, report: Report) -> None:
@@ -48,6 +44,7 @@ def last(data: Path) -> State | None:
     """Return what was found last, None where nobody has looked yet."""
     try:
         found = json.loads((data / NAME).read_text())
-        return State(found["at"], found["is_ok"], found["lines"], found["head"], tuple(found["problems"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        problems, last_line = tuple(found["problems"]), int(found["head"].partition(" ")[0] or 0)
+        return State(found["at"], found["is_ok"], found["lines"], found["head"], problems, last_line)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from web_app import LoggedIn, WebApp, web_app
+from web_app import LoggedIn, WebApp, post, web_app
 from web_process import PASSWORD, choose_password, csrf_of, log_in_form
 
 from service.web import accounts, presenting, sessions
@@ -22,10 +22,6 @@ def web(tmp_path: Path):
         made.add_user("alice")
         made.add_user("root", "administrator", must_change=True)
         yield made
-
-
-def post(browser: LoggedIn, path: str, **form: str):
-    return browser.client.post(path, data={"csrf_token": browser.csrf_token, **form})
 
 
 def first_login(web: WebApp) -> LoggedIn:

@@ -119,6 +119,16 @@ def test_a_small_log_has_its_size_in_kib_and_lines_newer_than_the_check_are_coun
         assert "each of the 21 lines" in text and "not covered by it: 5<" in text and "<dd>26 (" in text
 
 
+@pytest.mark.parametrize("head", ['""', '"x sha256:"', "7", "null"])
+def test_a_damaged_note_of_the_last_check_breaks_no_page(web: WebApp, olga: LoggedIn, head: str) -> None:
+    note = web.paths.data / "audit.verified"
+    note.write_text(f'{{"at": "2026-01-01T00:00:00+00:00", "is_ok": true, "lines": 1, "head": {head}, "problems": []}}')
+    try:
+        assert olga.request("GET", "/audit").status_code == 200
+    finally:
+        note.unlink()
+
+
 def test_what_is_known_of_an_event_reads_as_english(web: WebApp, olga: LoggedIn) -> None:
     facts = {"asked": 57, "before": "1.0.0", "release": "1.1.0", "unheard_of": "x"}
     Log(web.paths.log, web.paths.data).append([{**event(1), "user": "reader", **facts}])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select
-from web_app import LoggedIn, WebApp, web_app
+from web_app import LoggedIn, WebApp, post, web_app
 from web_process import PASSWORD, log_in_form
 
 from service.web import accounts, console
@@ -46,10 +46,6 @@ def stored(web: WebApp, name: str) -> User:
 def key_named(web: WebApp, name: str) -> ApiKey:
     with web.database.begin() as session:
         return session.scalars(select(ApiKey).where(ApiKey.name == name)).one()
-
-
-def post(root: LoggedIn, path: str, **fields: str):
-    return root.client.post(path, data={"csrf_token": root.csrf_token, **fields})
 
 
 def secret_in(page: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from web_app import LoggedIn, WebApp, web_app
+from web_app import LoggedIn, WebApp, post, web_app
 
 from service.web import accounts
 
@@ -20,10 +20,6 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
 @pytest.fixture(scope="module")
 def root(web: WebApp) -> LoggedIn:
     return web.login("root")
-
-
-def post(root: LoggedIn, path: str, **fields: str):
-    return root.client.post(path, data={"csrf_token": root.csrf_token, **fields})
 
 
 def test_a_form_that_is_put_right_shows_its_secret_without_the_problem_before(web: WebApp, root: LoggedIn) -> None:

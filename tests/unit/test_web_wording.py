@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from web_app import LoggedIn, WebApp, web_app
+from web_app import LoggedIn, WebApp, post, web_app
 
 from service.web import accounts, rights, usage
 from service.web.models import ApiKey
@@ -25,10 +25,6 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
 @pytest.fixture(scope="module")
 def root(web: WebApp) -> LoggedIn:
     return web.login("root")
-
-
-def post(browser: LoggedIn, path: str, **fields: str):
-    return browser.client.post(path, data={"csrf_token": browser.csrf_token, **fields})
 
 
 def spend(web: WebApp, name: str, tokens: int, limit: int | None = None) -> str:
