@@ -73,7 +73,7 @@ def _decoder(
     except (NoKernels, UnknownShape) as error:
         log.warning("decoding with torch's own operators, in float32 and several times slower: %s", error)
         return _torch_decoder(folder, context, pages), "torch float32"
-    weights = Weights(folder, shape, lanes, is_int8=precision == "int8")
+    weights = Weights(folder, shape, lanes, is_int8=precision == "int8", threads=threads)
     angles = make_angles(config, context)
     run = load_kernels(kernels, precision)
     kind = CACHE_KINDS[precision]

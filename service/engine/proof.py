@@ -18,15 +18,12 @@ def prove(decoder: Decoder, pace: Pace) -> None:
     """
     pages, chooser = Pages([0]), Chooser(Sampling(), [0], None)
     tokens = [0] * (PAGE_TOKENS - 2)
-    start = 0
-    # Twice each, and the first is not timed: it warms up caches and thread pools.
-    for is_timed, count in ((False, len(tokens)), (True, len(tokens)), (False, 1), (True, 1)):
-        start = 0 if count > 1 else start
+    # The first is not timed: it warms up caches and wakes the threads.
+    for is_timed, start, count in ((False, 0, 1), (True, 0, len(tokens)), (True, len(tokens), 1)):
         began = time.monotonic()
         scores = decoder.step([Feed(pages, start, tokens[:count], True)])
         if is_timed:
             pace.observe(int(count == 1), count if count > 1 else 0, time.monotonic() - began)
-        start += count
         if not np.isfinite(scores).all():
             raise EngineError("the decoder's scores are no numbers", "run: ferry verify")
         tokens[0] = chooser.choose(scores[0]).token

@@ -2,38 +2,55 @@
 
 A tile is TILE_ROWS rows of a matrix: a vector of its first row's elements, one of its second, …, then the next one of
 its first. So a matrix is read as one stream while several rows are summed up. Matrices are read, converted and
-put in place one after the other: at no time is there a second copy of the model. As int8, a row of a matrix is whole
+put in place some rows at a time: at no time is there a second copy of the model. As int8, a row of a matrix is whole
 numbers from -127 to 127 and one scale (round to nearest, symmetric).
+
+Each thread has stretches of memory of its own to fill: most of the time goes into the kernel's zeroing of new pages,
+and two that touch the same huge page would both zero it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import pad
 
 from service.engine.kernels.table import TILE_ROWS
 from service.engine.shape import Shape
 from service.engine.tensors import Tensor, opened
 
-# Rows read and converted at once: what that takes beside the weights stays small also for a vocabulary of 150,000.
+# Rows read and converted at once: few enough to take little beside the weights, and enough that the threads do not wait
+# for each other's interpreter.
 ROWS_AT_ONCE = 256
+# Rows that one thread does: a vocabulary of 150,000 is shared out.
+ROWS_A_JOB = 16 * ROWS_AT_ONCE
 Array = NDArray[np.generic]
 Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Rows of a tensor, and where they go: whole tiles of elements, and a scale for each row."""
+
+    tensor: Tensor
+    first: int
+    elements: Array
+    scale: NDArray[np.float32]
 
 
 class Weights:
     """All weights of a model, by the names that kernels/table.py has for them."""
 
-    def __init__(self, folder: Path, shape: Shape, lanes: int, is_int8: bool) -> None:
+    def __init__(self, folder: Path, shape: Shape, lanes: int, is_int8: bool, threads: int = 1) -> None:
         """Load a model folder. Raises: KeyError when a tensor is missing, ValueError when one has another shape."""
         self._kind = np.int8 if is_int8 else np.float32
         # Elements of a row that stand together: one vector of the kernels.
         self._together = 2 * lanes if is_int8 else lanes
         self._shape = shape
-        with opened(folder) as tensors:
+        with opened(folder) as tensors, ThreadPoolExecutor(threads) as pool:
+            self._pool = pool
             self.arrays = dict(self._arrays(tensors))
 
     def _arrays(self, get: Tensors) -> Iterator[tuple[str, Array]]:
@@ -62,13 +79,15 @@ class Weights:
     ) -> Iterator[tuple[str, Array]]:
         elements = np.empty((self._shape.layers, rows, columns), self._kind)
         scale = np.ones((self._shape.layers, rows), np.float32)
+        jobs: list[Job] = []
         for layer in range(self._shape.layers):
             start = 0
             for part in parts:
                 found = get[part.format(layer)]
                 end = start + found.shape[0]
-                self._put(found, elements[layer, start:end], scale[layer, start:end])
+                jobs += _jobs(found, elements[layer, start:end], scale[layer, start:end])
                 start = end
+        self._do(jobs)
         yield name, elements
         yield f"{name}_scale", scale
 
@@ -76,25 +95,37 @@ class Weights:
         """The embedding or the output matrix; what fills up the last tile is zero."""
         elements = np.zeros((self._shape.padded_vocabulary, self._shape.hidden), self._kind)
         scale = np.ones(self._shape.padded_vocabulary, np.float32)
-        self._put(get[tensor], elements, scale)
+        self._do([*_jobs(get[tensor], elements, scale)])
         yield name, elements
         yield f"{name}_scale", scale
 
-    def _put(self, found: Tensor, elements: Array, scale: NDArray[np.float32]) -> None:
-        """Convert a matrix and lay it out; a last tile that it does not fill stays zero."""
-        count = found.shape[0]
-        if found.shape[1:] != elements.shape[1:] or not 0 <= len(elements) - count < TILE_ROWS:
-            raise ValueError(f"a matrix is {found.shape} and should be {elements.shape}")
-        for start in range(0, count, ROWS_AT_ONCE):
-            rows = found.rows(start, start + ROWS_AT_ONCE).float()
+    def _do(self, jobs: Sequence[Job]) -> None:
+        """Do all jobs, on all threads."""
+        for _ in self._pool.map(self._convert, jobs):
+            pass
+
+    def _convert(self, job: Job) -> None:
+        """Read rows, convert them and lay them out; a last tile that they do not fill stays zero."""
+        for start in range(0, len(job.elements), ROWS_AT_ONCE):
+            rows = job.tensor.rows(job.first + start, job.first + min(start + ROWS_AT_ONCE, len(job.elements)))
             if self._kind is np.int8:
-                factor = (rows.abs().amax(-1) / 127).clamp_min_(1e-30)
-                rows = rows.div_(factor[:, None]).round_()
-                scale[start : start + len(rows)] = factor.numpy()
-            rows = pad(rows, (0, 0, 0, -len(rows) % TILE_ROWS))
-            tiles = rows.reshape(len(rows) // TILE_ROWS, TILE_ROWS, -1, self._together).permute(0, 2, 1, 3)
-            target = elements[start : start + len(rows)].reshape(tiles.shape)
-            torch.from_numpy(target).copy_(tiles)
+                factor = np.maximum(np.abs(rows).max(-1, initial=0) / np.float32(127), np.float32(1e-30))
+                np.rint(np.divide(rows, factor[:, None], out=rows), out=rows)
+                job.scale[start : start + len(rows)] = factor
+            if missing := -len(rows) % TILE_ROWS:
+                rows = np.pad(rows, ((0, missing), (0, 0)))
+            tiles = rows.reshape(len(rows) // TILE_ROWS, TILE_ROWS, -1, self._together).transpose(0, 2, 1, 3)
+            target = job.elements[start : start + len(rows)].reshape(tiles.shape)
+            np.copyto(target, tiles, casting="unsafe")
+
+
+def _jobs(found: Tensor, elements: Array, scale: NDArray[np.float32]) -> Iterator[Job]:
+    """Share a matrix out. Raises: ValueError when it has another shape than its place."""
+    if found.shape[1:] != elements.shape[1:] or not 0 <= len(elements) - found.shape[0] < TILE_ROWS:
+        raise ValueError(f"a matrix is {found.shape} and should be {elements.shape}")
+    for first in range(0, found.shape[0], ROWS_A_JOB):
+        end = first + ROWS_A_JOB
+        yield Job(found, first, elements[first:end], scale[first:end])
 
 
 def _vectors(get: Tensors, names: list[list[str]], widths: list[int]) -> NDArray[np.float32]:
@@ -107,7 +138,7 @@ def _vectors(get: Tensors, names: list[list[str]], widths: list[int]) -> NDArray
 
 def _vector(get: Tensors, name: str, width: int) -> NDArray[np.float32]:
     try:
-        found: NDArray[np.float32] = get[name].all().float().numpy()
+        found: NDArray[np.float32] = get[name].all()
     except KeyError:
         if not name.endswith(".bias"):
             raise
