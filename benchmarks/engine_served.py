@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 from tokenizers import Tokenizer
 
 from benchmarks.model_bytes import CACHE_BYTES, Shape
@@ -92,7 +91,7 @@ def second_turn(engine: EngineProcess, folder: Path, turns: int) -> dict[str, An
 def ask(engine: EngineProcess, who: str, messages: list[dict[str, str]]) -> tuple[float, dict[str, Any]]:
     """Return the seconds until one token stood, and the usage; `who` is both user and conversation."""
     body = {"model": "default", "messages": messages, "max_tokens": 1, "temperature": 0}
-    with client(engine) as http:
+    with engine.client(PATIENCE_S) as http:
         began = time.monotonic()
         response = http.post("/v1/chat/completions", json=body, headers=named(who))
         seconds = time.monotonic() - began
@@ -104,12 +103,6 @@ def ask(engine: EngineProcess, who: str, messages: list[dict[str, str]]) -> tupl
 def named(who: str) -> dict[str, str]:
     """Return the headers of one user in one conversation."""
     return {"X-Ferry-User": who, "X-Ferry-Conversation": who}
-
-
-def client(engine: EngineProcess) -> httpx.Client:
-    """Return a client with connections of its own that waits as long as the queue is."""
-    transport = httpx.HTTPTransport(uds=str(engine.socket), verify=False)
-    return httpx.Client(transport=transport, base_url="http://engine", timeout=PATIENCE_S)
 
 
 def _text(folder: Path, tokens: int) -> str:

@@ -60,11 +60,11 @@ class EngineProcess:
         environment = self.environment()
         return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60)
 
-    def client(self, **options: Any) -> httpx.Client:
+    def client(self, timeout: float = 60, **options: Any) -> httpx.Client:
         """A client with connections of its own."""
         # No certificates are read, which takes longer than the whole request: it is a socket file.
         transport = httpx.HTTPTransport(uds=str(self.socket), verify=False)
-        return httpx.Client(transport=transport, base_url="http://engine", timeout=60, **options)
+        return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout, **options)
 
     def health(self) -> tuple[int, dict[str, Any]]:
         with self.client() as client:
