@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig
 
 from service.config import Engine
 from service.engine.cpu import count_threads
@@ -24,6 +23,7 @@ from service.engine.kernels.finding import NoKernels, find
 from service.engine.kernels.loading import load as load_kernels
 from service.engine.kernels.processor import describe
 from service.engine.kv_pages import count_pages
+from service.engine.model_config import read_config
 from service.engine.shape import UnknownShape, read_shape
 from service.engine.weights import Weights
 
@@ -52,7 +52,7 @@ def load(folder: Path, settings: Engine, cache: Path) -> Model:
     threads = count_threads(settings.threads)
     torch.set_num_threads(threads)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = read_config(folder)
         context = _limit_context(config, settings.context_tokens)
         pages = settings.slots * count_pages(context)
         decoder, decoding = _decoder(folder, config, settings.precision, context, pages, threads, cache)

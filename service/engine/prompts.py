@@ -21,6 +21,7 @@ from transformers import AutoTokenizer
 
 from service.engine.errors import EngineError, RequestError, invalid
 from service.engine.fields import wanted
+from service.engine.model_config import read_config
 from service.engine.protocol import NO_TOOLS, ChatRequest, CompletionRequest, Message, ToolUse
 from service.engine.tool_calls import OPENING
 
@@ -189,7 +190,8 @@ def _object_of(arguments: str) -> Any:
 
 def _load(folder: Path) -> AutoTokenizer:
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = read_config(folder)
+        return AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise EngineError(f"{folder}: the tokenizer cannot be loaded: {error}", "run: ferry verify") from error
 

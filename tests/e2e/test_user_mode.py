@@ -10,11 +10,17 @@ from roots import server_root
 
 AS_ALICE = ["runuser", "-u", "alice", "--", "env", "HOME=/home/alice", "PATH=/usr/bin:/bin"]
 FERRY = "/home/alice/ferry/bin/ferry"
-# Imports what a start does, and prints the bytes of all modules of the environment, and of those without bytecode.
+# Imports and loads what a start does, and prints the bytes of all modules of the environment, and of those without
+# bytecode.
 IMPORTED = """
 import importlib.util, os, sys
-import service.web.app, service.engine.__main__, service.engine.model, service.engine.text
+from pathlib import Path
+from service import config
+from service.engine.answering import Answerer
+import service.web.app, service.engine.__main__, service.engine.batch, service.engine.proof
 import gunicorn.app.wsgiapp, gunicorn.workers.ggevent
+home = Path("/home/alice/ferry")
+Answerer(home / "current/model", home / "cache", config.load(home / "etc/ferry.toml").engine)
 files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
 found = [file for file in files if file.endswith(".py") and "site-packages" in file]
 print(sum(os.path.getsize(file) for file in found))
