@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from install_bench import benching
 from small_bundle import Recipe
 
-# What may be damaged, below the release that runs, and whether the server itself has another copy of it.
 BILL = "sbom.cdx.json"
+# What may be damaged, below the release that runs, and whether the server itself has another copy of it.
 KINDS = {
     "app/service/engine.py": False,
     "model/model.safetensors": False,
@@ -125,11 +125,15 @@ class Server(RuleBasedStateMachine):
     @precondition(lambda self: self.damaged)
     @rule()
     def repair(self) -> None:
-        if all(self.is_there_twice(path) for path in self.damaged):
-            self.bench.ferry("repair", "--yes")
-        else:
+        if not all(self.is_there_twice(path) for path in self.damaged):
             assert "give the bundle" in str(self.bench.ferry("repair", "--yes", status=3))
-            self.bench.ferry("repair", str(self.bundle(self.runs)), "--yes")
+        self.bench.ferry("repair", str(self.bundle(self.runs)), "--yes")
+        self.damaged.clear()
+
+    @precondition(lambda self: self.damaged and all(self.is_there_twice(path) for path in self.damaged))
+    @rule()
+    def repair_from_what_is_here(self) -> None:
+        self.bench.ferry("repair", "--yes")
         self.damaged.clear()
 
     @precondition(lambda self: self.is_whole)
