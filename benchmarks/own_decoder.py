@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from service.config import Engine
 from service.engine import model
 from service.engine.decoding import Decoder, Feed, Pages
+from service.engine.room import Room
 
 
 def load(folder: Path, precision: str, threads: int, context_tokens: int, slots: int) -> Decoder:
     """Load a model's decoder as the engine does; the kernels are compiled once and kept."""
     settings = Engine(precision=precision, threads=threads, context_tokens=context_tokens, slots=slots)
-    return model.load(folder, settings, Path.home() / ".cache" / "ferry").decoder
+    return model.load(folder, settings, Path.home() / ".cache" / "ferry", Room(0)).decoder
 
 
 def pages(decoder: Decoder, sequences: int) -> list[Pages]:

@@ -14,10 +14,10 @@ from service.engine.errors import invalid
 from service.engine.grammar import Grammars
 from service.engine.jobs import Work
 from service.engine.line import Turn
-from service.engine.memory import available_bytes, need, refuse_beyond
 from service.engine.model import load
 from service.engine.prompts import Prompts
 from service.engine.protocol import ChatRequest, CompletionRequest
+from service.engine.room import Room
 from service.engine.sampling import Sampling
 from service.engine.spelling import Spelling
 from service.engine.transcript import Transcript
@@ -28,13 +28,12 @@ log = logging.getLogger(__name__)
 class Answerer:
     """What is known of the model. `prepare` may be called from any thread."""
 
-    def __init__(self, folder: Path, cache: Path, settings: Engine) -> None:
-        """Load the model that a release carries; `cache` is the engine's own folder. Raises: EngineError."""
-        refuse_beyond(need(folder, settings), available_bytes(), settings)
+    def __init__(self, folder: Path, cache: Path, settings: Engine, room: Room) -> None:
+        """Load a release's model into the room; `cache` is the engine's own folder. Raises: EngineError."""
         self._settings = settings
         self._prompts = Prompts(folder, settings.system_prompt)
         self._spelling = Spelling(self._prompts.tokenizer)
-        self._model = load(folder, settings, cache)
+        self._model = load(folder, settings, cache, room)
         self._stop_tokens = self._model.stop_tokens | self._prompts.stop_tokens
         self._grammars = Grammars(self._prompts.tokenizer, self._stop_tokens)
         how = (self._model.decoding, count_threads(settings.threads), self.context_tokens)

@@ -24,6 +24,7 @@ from service.engine.kernels.loading import load as load_kernels
 from service.engine.kernels.processor import describe
 from service.engine.kv_pages import count_pages
 from service.engine.model_config import read_config
+from service.engine.room import Room
 from service.engine.shape import UnknownShape, read_shape
 from service.engine.weights import Weights
 
@@ -43,8 +44,8 @@ class Model:
     decoding: str
 
 
-def load(folder: Path, settings: Engine, cache: Path) -> Model:
-    """Load the weights in the precision that is set; `cache` is where kernels for another processor are kept.
+def load(folder: Path, settings: Engine, cache: Path, room: Room) -> Model:
+    """Load the weights in the precision that is set into the room; `cache` keeps kernels for another processor.
 
     Threads are set for the calling thread, which has to be the one that decodes: OpenMP counts them for each thread
     apart. Raises: EngineError.
@@ -55,7 +56,7 @@ def load(folder: Path, settings: Engine, cache: Path) -> Model:
         config = read_config(folder)
         context = _limit_context(config, settings.context_tokens)
         pages = settings.slots * count_pages(context)
-        decoder, decoding = _decoder(folder, config, settings.precision, context, pages, threads, cache)
+        decoder, decoding = _decoder(folder, config, settings.precision, context, pages, threads, cache, room)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise EngineError(f"{folder}: the weights cannot be loaded: {error}", "run: ferry verify") from error
     defaults = _generation_config(folder)
@@ -63,7 +64,7 @@ def load(folder: Path, settings: Engine, cache: Path) -> Model:
 
 
 def _decoder(
-    folder: Path, config: Any, precision: str, context: int, pages: int, threads: int, cache: Path
+    folder: Path, config: Any, precision: str, context: int, pages: int, threads: int, cache: Path, room: Room
 ) -> tuple[Decoder, str]:
     try:
         kernels = find(folder.parent, cache)
@@ -72,8 +73,9 @@ def _decoder(
         shape = read_shape(config, lanes)
     except (NoKernels, UnknownShape) as error:
         log.warning("decoding with torch's own operators, in float32 and several times slower: %s", error)
+        room.free()
         return _torch_decoder(folder, context, pages), "torch float32"
-    weights = Weights(folder, shape, lanes, is_int8=precision == "int8", threads=threads)
+    weights = Weights(folder, shape, room, lanes, is_int8=precision == "int8", threads=threads)
     angles = make_angles(config, context)
     run = load_kernels(kernels, precision)
     kind = CACHE_KINDS[precision]

@@ -49,8 +49,7 @@ async def _serve(name: str, paths: Paths, config: Config, server_socket: socket.
     scheduler = Scheduler(config.queue, config.engine.slots)
     worker = Worker(paths.model, paths.cache, config.engine, scheduler, lambda: _tell(loop, stop))
     server = _make_server(name, config, scheduler, worker)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    set_on_signals(stop)
     serving = asyncio.create_task(server.serve([server_socket]))
     worker.start()
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -60,6 +59,18 @@ async def _serve(name: str, paths: Paths, config: Config, server_socket: socket.
     server.should_exit = True
     await serving
     return int(is_failed)
+
+
+def set_on_signals(stop: asyncio.Event) -> None:
+    """Have SIGTERM and SIGINT set what the running loop waits for.
+
+    The loop's own handlers would lose them: they hear of a signal through the pipe by which each token wakes the loop,
+    and while that is full nothing gets in. A loop that sleeps looks at signals when it wakes: uvicorn's does so ten
+    times a second.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _tell(loop, stop))
 
 
 def _make_server(name: str, config: Config, scheduler: Scheduler, worker: Worker) -> Server:

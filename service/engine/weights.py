@@ -6,7 +6,7 @@ put in place some rows at a time: at no time is there a second copy of the model
 numbers from -127 to 127 and one scale (round to nearest, symmetric).
 
 Each thread has stretches of memory of its own to fill: most of the time goes into the kernel's zeroing of new pages,
-and two that touch the same huge page would both zero it.
+and two that touch the same huge page would both zero it. What room.py did beforehand is done already.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.kernels.table import TILE_ROWS
+from service.engine.room import Room
 from service.engine.shape import Shape
 from service.engine.tensors import Tensor, opened
 
@@ -43,12 +44,12 @@ class Job:
 class Weights:
     """All weights of a model, by the names that kernels/table.py has for them."""
 
-    def __init__(self, folder: Path, shape: Shape, lanes: int, is_int8: bool, threads: int = 1) -> None:
+    def __init__(self, folder: Path, shape: Shape, room: Room, lanes: int, is_int8: bool, threads: int = 1) -> None:
         """Load a model folder. Raises: KeyError when a tensor is missing, ValueError when one has another shape."""
         self._kind = np.int8 if is_int8 else np.float32
         # Elements of a row that stand together: one vector of the kernels.
         self._together = 2 * lanes if is_int8 else lanes
-        self._shape = shape
+        self._shape, self._room = shape, room
         with opened(folder) as tensors, ThreadPoolExecutor(threads) as pool:
             self._pool = pool
             self.arrays = dict(self._arrays(tensors))
@@ -77,7 +78,7 @@ class Weights:
     def _matrix(
         self, get: Tensors, name: str, parts: list[str], rows: int, columns: int
     ) -> Iterator[tuple[str, Array]]:
-        elements = np.empty((self._shape.layers, rows, columns), self._kind)
+        elements = self._room.take((self._shape.layers, rows, columns), self._kind)
         scale = np.ones((self._shape.layers, rows), np.float32)
         jobs: list[Job] = []
         for layer in range(self._shape.layers):
@@ -93,7 +94,7 @@ class Weights:
 
     def _words(self, get: Tensors, name: str, tensor: str) -> Iterator[tuple[str, Array]]:
         """The embedding or the output matrix; what fills up the last tile is zero."""
-        elements = np.zeros((self._shape.padded_vocabulary, self._shape.hidden), self._kind)
+        elements = self._room.take((self._shape.padded_vocabulary, self._shape.hidden), self._kind)
         scale = np.ones(self._shape.padded_vocabulary, np.float32)
         self._do([*_jobs(get[tensor], elements, scale)])
         yield name, elements

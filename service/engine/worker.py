@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from service.config import Engine
 from service.engine.errors import EngineError
+from service.engine.memory import available_bytes, need, refuse_beyond
 from service.engine.metrics import Metrics
+from service.engine.room import Room
 from service.engine.scheduler import Scheduler
 from service.notify import feed_watchdog, notify
 
@@ -59,13 +61,16 @@ class Worker(threading.Thread):
 
     def _work(self) -> None:
         started = time.monotonic()
+        needed = need(self._folder, self._settings)
+        refuse_beyond(needed, available_bytes(), self._settings)
+        room = Room(needed.weights_bytes)
         # Here and not above: torch and transformers take seconds to import, and the socket is to answer meanwhile.
         from service.engine.answering import Answerer
         from service.engine.batch import Batch
         from service.engine.proof import prove
 
         imported = time.monotonic()
-        answerer = Answerer(self._folder, self._cache, self._settings)
+        answerer = Answerer(self._folder, self._cache, self._settings, room)
         prove(answerer.decoder, self._scheduler.pace)
         batch = Batch(answerer.decoder, self._scheduler, self.counters, answerer.open_slot)
         self._scheduler.room_tokens = answerer.context_tokens

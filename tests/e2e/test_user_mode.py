@@ -17,10 +17,11 @@ import importlib.util, os, sys
 from pathlib import Path
 from service import config
 from service.engine.answering import Answerer
+from service.engine.room import Room
 import service.web.app, service.engine.__main__, service.engine.batch, service.engine.proof
 import gunicorn.app.wsgiapp, gunicorn.workers.ggevent
 home = Path("/home/alice/ferry")
-Answerer(home / "current/model", home / "cache", config.load(home / "etc/ferry.toml").engine)
+Answerer(home / "current/model", home / "cache", config.load(home / "etc/ferry.toml").engine, Room(0))
 files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
 found = [file for file in files if file.endswith(".py") and "site-packages" in file]
 print(sum(os.path.getsize(file) for file in found))

@@ -18,6 +18,7 @@ from service.engine.decoding import PAGE_TOKENS, Feed, Pages
 from service.engine.fast_decoder import FastDecoder, make_angles
 from service.engine.kernels.loading import load
 from service.engine.kernels.processor import SOURCES
+from service.engine.room import Room
 from service.engine.shape import UnknownShape, read_shape
 from service.engine.weights import Weights
 
@@ -46,7 +47,7 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def decoder(network: Any, precision: str, threads: int = 1, lanes: int = 8) -> FastDecoder:
     folder = compiled_kernels.folder(lanes)
     shape = read_shape(network.config, lanes)
-    weights = Weights(network.folder, shape, lanes, precision == "int8")
+    weights = Weights(network.folder, shape, Room(0), lanes, precision == "int8")
     kind = np.uint16 if precision == "int8" else np.float32
     angles = make_angles(network.config, CONTEXT)
     return FastDecoder(load(folder, precision), shape, weights, angles, CONTEXT, PAGES, threads, kind)
@@ -173,4 +174,4 @@ def test_kernels_are_made_anew_when_anything_changes_that_goes_into_them() -> No
 def test_a_matrix_of_another_size_is_named(network: Any, tmp_path: Path) -> None:
     shape = read_shape(network.config, 8)
     with pytest.raises(ValueError, match="a matrix is"):
-        Weights(network.folder, type(shape)(**{**shape.__dict__, "inner": 256}), 8, is_int8=False)
+        Weights(network.folder, type(shape)(**{**shape.__dict__, "inner": 256}), Room(0), 8, is_int8=False)

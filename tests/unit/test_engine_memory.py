@@ -98,7 +98,7 @@ def test_a_start_beyond_the_memory_is_refused_with_the_figures_and_what_to_chang
     message = str(caught.value)
     assert "weights take 2.00 GiB" in message
     assert "slots = 4 of context_tokens = 8192 take 6.00 GiB" in message
-    assert "8.25 GiB" in message and "4.00 GiB are available" in message
+    assert "8.39 GiB" in message and "4.00 GiB are available" in message
     assert 'precision = "int8"' in caught.value.hint
 
 

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from service.engine.kernels.table import TILE_ROWS
+from service.engine.room import Room
 from service.engine.shape import read_shape
 from service.engine.weights import ROWS_A_JOB, ROWS_AT_ONCE, Weights
 
@@ -32,7 +33,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def load(folder: Path, is_int8: bool, threads: int) -> dict[str, np.ndarray]:
-    return Weights(folder, read_shape(CONFIG, LANES), LANES, is_int8, threads).arrays
+    return Weights(folder, read_shape(CONFIG, LANES), Room(0), LANES, is_int8, threads).arrays
 
 
 def rows_of(tiles: np.ndarray, together: int) -> np.ndarray:
