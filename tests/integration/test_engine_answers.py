@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bundle.demo_model import demo_folder
 from service.config import Engine
 from service.engine.model import Model, load
+from service.engine.room import Room
 from service.engine.sampling import Sampling
 
 QUESTIONS = [
@@ -78,7 +79,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     home = tmp_path_factory.mktemp("tiny")
     (home / "app").mkdir()
     (home / "app" / "kernels").symlink_to(compiled_kernels.folder())
-    return load(tiny_model.make(home / "model"), Engine(context_tokens=512, threads=1), home)
+    return load(tiny_model.make(home / "model"), Engine(context_tokens=512, threads=1), home, Room(0))
 
 
 def last_token(model: Model, seed: int) -> int:

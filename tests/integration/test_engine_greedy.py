@@ -20,6 +20,7 @@ from service.config import Engine
 from service.engine.decoding import Decoder, Feed, Pages
 from service.engine.fast_decoder import FastDecoder
 from service.engine.model import load
+from service.engine.room import Room
 
 TOKENS, TOGETHER, PAGES_EACH = 256, 8, 6
 SIZES = {"vocab_size": 403, "hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2}
@@ -54,7 +55,7 @@ def decoder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
     (home / "app" / "kernels").symlink_to(compiled_kernels.folder())
     (home / "model").symlink_to(model)
     settings = Engine(context_tokens=64 * PAGES_EACH, slots=TOGETHER, threads=2)
-    decoder = load(home / "model", settings, home).decoder
+    decoder = load(home / "model", settings, home, Room(0)).decoder
     assert isinstance(decoder, FastDecoder)
     return decoder
 

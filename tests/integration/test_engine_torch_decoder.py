@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import compiled_kernels
 import numpy as np
 import pytest
 import tiny_model
@@ -9,7 +10,10 @@ import torch
 from plain_loop import generate
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from service.config import Engine
 from service.engine.decoding import PAGE_TOKENS, Feed, Pages
+from service.engine.model import load
+from service.engine.room import SLACK_BYTES, Room
 from service.engine.sampling import Sampling
 from service.engine.torch_decoder import TorchDecoder
 
@@ -81,3 +85,17 @@ def test_a_model_without_kernels_of_ours_runs_too() -> None:
     prompt = [number % 299 for number in LONG[:90]]
     expected = network.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=30, eos_token_id=None)
     assert generate(decoder, prompt, 30) == expected[0, 90:].tolist()
+
+
+def test_a_model_that_the_kernels_do_not_know_does_not_take_its_memory_twice(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "kernels").symlink_to(compiled_kernels.folder())
+    GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=128, n_embd=64, n_layer=1, n_head=1)).save_pretrained(
+        tmp_path / "model"
+    )
+    room = Room(1 << 20)
+    found = load(tmp_path / "model", Engine(context_tokens=64, threads=1), tmp_path, room)
+    assert isinstance(found.decoder, TorchDecoder)
+    # Nothing is left in it, not even its slack: what is asked for now is memory of its own.
+    first, second = room.take((SLACK_BYTES // 4,), np.uint8), room.take((SLACK_BYTES // 4,), np.uint8)
+    assert first.base is None and second.base is None
