@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from service.engine.kernels.finding import KEPT
 from service.engine.kernels.processor import host
 
 CACHE = Path.home() / ".cache" / "ferry" / "kernels"
@@ -34,3 +35,10 @@ def folder(lanes: int | None = None) -> Path:
             ]
             subprocess.run(command, cwd=CHECKOUT, check=True)
     return found
+
+
+def bring(release: Path) -> None:
+    """Put the kernels into a release, where an install leaves them."""
+    place = release / KEPT
+    place.parent.mkdir(parents=True)
+    place.symlink_to(folder())

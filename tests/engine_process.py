@@ -31,8 +31,7 @@ class EngineProcess:
         release = home / "release"
         release.mkdir(parents=True)
         (release / "model").symlink_to(model)
-        (release / "app").mkdir()
-        (release / "app" / "kernels").symlink_to(compiled_kernels.folder())
+        compiled_kernels.bring(release)
         (release / "manifest.json").write_text(json.dumps({"model": {"id": f"someone/{name}"}}))
         (home / "ferry.toml").write_text(config)
         self.process: subprocess.Popen[bytes] | None = None

@@ -77,8 +77,7 @@ def test_the_capital_of_france_is_streamed_word_by_word(engine: EngineProcess) -
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     home = tmp_path_factory.mktemp("tiny")
-    (home / "app").mkdir()
-    (home / "app" / "kernels").symlink_to(compiled_kernels.folder())
+    compiled_kernels.bring(home)
     return load(tiny_model.make(home / "model"), Engine(context_tokens=512, threads=1), home, Room(0))
 
 

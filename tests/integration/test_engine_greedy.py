@@ -51,8 +51,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def decoder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
     home = tmp_path_factory.mktemp("release")
-    (home / "app").mkdir()
-    (home / "app" / "kernels").symlink_to(compiled_kernels.folder())
+    compiled_kernels.bring(home)
     (home / "model").symlink_to(model)
     settings = Engine(context_tokens=64 * PAGES_EACH, slots=TOGETHER, threads=2)
     decoder = load(home / "model", settings, home, Room(0)).decoder

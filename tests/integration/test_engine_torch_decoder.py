@@ -88,8 +88,7 @@ def test_a_model_without_kernels_of_ours_runs_too() -> None:
 
 
 def test_a_model_that_the_kernels_do_not_know_does_not_take_its_memory_twice(tmp_path: Path) -> None:
-    (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "kernels").symlink_to(compiled_kernels.folder())
+    compiled_kernels.bring(tmp_path)
     GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=128, n_embd=64, n_layer=1, n_head=1)).save_pretrained(
         tmp_path / "model"
     )
