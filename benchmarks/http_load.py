@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -40,12 +41,15 @@ class Seen:
 
 
 class Load:
-    """Clients of one engine; each has a connection of its own, as many as there are."""
+    """Clients of one engine; each request has a connection of its own, and no pool.
+
+    A pool loses a connection whose client vanishes while it is made, and leaves it open to the engine for good.
+    """
 
     def __init__(self, engine: EngineProcess) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        transport = httpx.AsyncHTTPTransport(uds=str(engine.socket), limits=limits)
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=PATIENCE_S)
+        self._socket = str(engine.socket)
+        # Nothing is encrypted; httpx would make one of these for each client, at 40 ms.
+        self._context = ssl.create_default_context()
         self._began = time.monotonic()
 
     def now(self) -> float:
@@ -58,19 +62,24 @@ class Load:
         """Stream an answer to its end, or vanish after some seconds or pieces of text."""
         seen = Seen(user, self.now())
         body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "temperature": 0}
-        try:
-            asked = {"model": "default", "stream": True, **body}
-            await asyncio.wait_for(self._stream(seen, asked, gone_after_pieces), gone_after_s)
-        except TimeoutError:
-            seen.is_cancelled = not seen.is_whole
-        except httpx.HTTPError as error:
-            seen.error = f"{type(error).__name__}: {error}"
+        async with self._client() as http:
+            try:
+                asked = {"model": "default", "stream": True, **body}
+                await asyncio.wait_for(self._stream(http, seen, asked, gone_after_pieces), gone_after_s)
+            except TimeoutError:
+                seen.is_cancelled = not seen.is_whole
+            except httpx.HTTPError as error:
+                seen.error = f"{type(error).__name__}: {error}"
         seen.ended_s = self.now()
         return seen
 
-    async def _stream(self, seen: Seen, body: dict[str, Any], gone_after_pieces: int) -> None:
+    def _client(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(uds=self._socket, verify=self._context)
+        return httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=PATIENCE_S, trust_env=False)
+
+    async def _stream(self, http: httpx.AsyncClient, seen: Seen, body: dict[str, Any], gone_after_pieces: int) -> None:
         headers = {"X-Ferry-User": seen.user}
-        async with self._http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
+        async with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
             seen.status = response.status_code
             async for line in response.aiter_lines():
                 if line == "data: [DONE]":
@@ -84,11 +93,8 @@ class Load:
 
     async def metrics(self) -> str:
         """Return what the engine counts."""
-        return (await self._http.get("/metrics")).text
-
-    async def close(self) -> None:
-        """Close what is still open."""
-        await self._http.aclose()
+        async with self._client() as http:
+            return (await http.get("/metrics")).text
 
 
 def _text(chunk: dict[str, Any]) -> str:

@@ -42,9 +42,7 @@ def _ask_all(users: list[str], settings: str) -> list[Seen]:
 async def _at_once(engine: EngineProcess, users: list[str]) -> list[Seen]:
     load = Load(engine)
     asked = [load.ask(user, f"Count from {number} on.", TOKENS) for number, user in enumerate(users)]
-    seen = await asyncio.gather(*asked)
-    await load.close()
-    return list(seen)
+    return list(await asyncio.gather(*asked))
 
 
 def judge(seen: list[Seen]) -> dict[str, Any]:

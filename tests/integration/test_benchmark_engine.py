@@ -79,7 +79,8 @@ def test_clients_that_vanish_are_counted_beside_the_memory(tmp_path: Path, model
     assert report["cancelled"] > 0
     assert "slope" in printed
     # The tiny engine may have answered before it notices that somebody left.
-    assert report["freed within 1 s"] == report["freed"] <= report["cancelled"]
+    cancelled = report["cancelled"] + report["cancelled of the quick ones"]
+    assert 0 < report["freed within 1 s"] == report["freed"] <= cancelled
     assert report["other than alone"] == 0
 
 
