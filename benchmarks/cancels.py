@@ -4,8 +4,8 @@ RssAnon is the memory that the engine's process holds itself, without file pages
 over the samples after the first requests: zero within noise is what is asked for. Memory moves in steps that stay, so
 samples are not independent, and least squares tells too small an error: beside it stands that of the mean of ten
 stretches' rises. Quick requests go before and are not counted. They are there for the tokenizer, whose threads keep
-buffers for texts of every length: by itself it took 180 kB more from its 2,000th text of this kind to its 4,000th,
-16 kB to its 6,000th, and nothing after its 8,000th.
+buffers for texts of every length: by itself it took 284 kB more from its 2,000th text of this kind to its 4,000th,
+44 kB to its 8,000th, and nothing to its 20,000th.
 
 How soon a slot was free is what the engine counts; each answer that reached its end is asked for again, alone.
 """
