@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ NEEDS = {
 SEARCHED = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
 )
+DAY_S, TEST_S = 86_400, 20
 Report = pytest.TestReport | pytest.CollectReport
 HOW = "to enable: as root on Debian or Ubuntu, sh tests/system_packages.sh"
 
@@ -86,6 +88,14 @@ def fail_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"skipped, and CI=true: {report.nodeid}: {report.longreprtext}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _one_day() -> None:
+    """Begin no test in the last seconds of a day: quotas, counts and the audit log's files go by the day, in UTC."""
+    left = DAY_S - time.time() % DAY_S
+    if left < TEST_S:
+        time.sleep(left + 0.1)
 
 
 @pytest.fixture(scope="module", params=combination.databases())

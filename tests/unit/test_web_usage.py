@@ -20,7 +20,6 @@ from service.web.models import ApiKey
 from service.web.models import Usage as Row
 from service.web.usage import DAY_S, Usage, Used
 
-TODAY = usage.day_of(time.time())
 EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "a \\"usage\\": {} b"}}], "usage": null}\n\n'
 COUNTED = b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 5}}\n\n'
 ENDED = (
@@ -40,9 +39,13 @@ def web(tmp_path_factory: pytest.TempPathFactory):
         yield made
 
 
+def today() -> int:
+    return usage.day_of(time.time())
+
+
 def used(web: WebApp, subject: str) -> Used:
     with web.database.begin() as session:
-        return usage.summary(session, TODAY, [subject]).get(subject, Used())
+        return usage.summary(session, today(), [subject]).get(subject, Used())
 
 
 def completion(web: WebApp, key: str, question: str = "hello", **fields: object):
@@ -81,10 +84,10 @@ def test_a_users_key_counts_for_both(web: WebApp) -> None:
         completion(web, key)
     assert used(web, f"key-{key_id}") == used(web, f"user-{user_id}") == Used(2, 4, 2, 4)
     with web.database.begin() as session:
-        before = usage.daily(session, TODAY)[-1]
+        before = usage.daily(session, today())[-1]
     completion(web, key)
     with web.database.begin() as session:
-        after = usage.daily(session, TODAY)[-1]
+        after = usage.daily(session, today())[-1]
     assert (after[1] - before[1], after[2] - before[2]) == (1, 2)
 
 
@@ -140,7 +143,7 @@ def test_the_default_holds_for_who_has_no_quota_and_zero_is_none(web: WebApp) ->
 
 
 def test_a_new_day_begins_at_midnight_utc(web: WebApp) -> None:
-    now = [TODAY * DAY_S - 1.0]
+    now = [today() * DAY_S - 1.0]
     counter, who = Usage(web.database, lambda: 10, lambda: now[0]), Somebody(add_user(web, "late"))
     counter.charge(who, 10)
     with pytest.raises(Refusal) as caught:
@@ -153,12 +156,12 @@ def test_a_new_day_begins_at_midnight_utc(web: WebApp) -> None:
 
 def test_old_days_are_forgotten(web: WebApp) -> None:
     who = Somebody(add_user(web, "old"))
-    long_ago = (TODAY - usage.KEEP_DAYS - 1) * float(DAY_S)
+    long_ago = (today() - usage.KEEP_DAYS - 1) * float(DAY_S)
     Usage(web.database, lambda: 0, lambda: long_ago).charge(who, 1)
     Usage(web.database, lambda: 0).charge(who, 1)
     with web.database.begin() as session:
         days = list(session.scalars(select(Row.day).where(Row.subject == f"user-{who.user_id}")))
-    assert days == [TODAY]
+    assert days == [today()]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
