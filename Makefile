@@ -2,8 +2,9 @@
 
 .PHONY: help setup demo demo-stop test bundle check e2e bench fuzz matrix soak
 PYTHON3 ?= python3
-# A file of tests at a time on each core, in the order that tests/conftest.py gives them.
-BESIDE = -n 2 --dist loadfile --no-loadscope-reorder
+# Three files of tests at a time, in the order that tests/conftest.py gives them: on two cores, one more than there are
+# keeps both at work while a test waits for a container, an engine or a page.
+BESIDE = -n 3 --dist loadfile --no-loadscope-reorder
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
