@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bundle import cache, lock, targets
+from bundle import cache, lock, sources, targets
+from bundle import wheels as store
+from bundle.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = Path(__file__).with_name("small_app")
@@ -62,6 +64,14 @@ def profile(folder: Path, name: str, **model: str) -> Path:
 
 
 def share_wheels(cache_home: Path) -> None:
-    """Give a cache of a test's own the wheels that this host has: they take minutes to fetch."""
+    """Give a cache of a test's own the wheels that this host has: they take minutes to fetch.
+
+    They are all there before: who fetches holds the lock of its own cache, and the store of another's is in its way.
+    """
+    target = targets.make_target("3.11", "x86_64", "2.28")
+    locked = lock.read(ROOT / "bundle" / "locks" / targets.lock_name(target)).wheels
+    with cache.locked():
+        asked = store.ask(locked, target, sources.configured())
+        store.collect(locked, target, asked, Progress(quiet=True))
     (cache_home / "ferry").mkdir(parents=True, exist_ok=True)
     (cache_home / "ferry" / "wheels").symlink_to(cache.folder("wheels"))

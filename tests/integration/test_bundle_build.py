@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import small_checkout
 import tiny_model
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from local_hub import LISTING, LocalHub, serving
 
-from bundle import cache
 from checksums.layout import member_order
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,8 +63,7 @@ class Builder:
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     folder = tmp_path_factory.mktemp("build")
-    (folder / "cache" / "ferry").mkdir(parents=True)
-    (folder / "cache" / "ferry" / "wheels").symlink_to(cache.folder("wheels"))
+    small_checkout.share_wheels(folder / "cache")
     model = tiny_model.make(tmp_path_factory.mktemp("published"))
     with serving(LocalHub(model)) as hub:
         yield Builder(hub, folder, copy_checkout(ROOT, folder / "checkout"))

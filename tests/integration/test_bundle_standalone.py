@@ -13,6 +13,7 @@ from pathlib import Path
 
 import archives
 import pytest
+import small_checkout
 import tiny_model
 from archives import STUB, Member
 from local_hub import LocalHub
@@ -20,7 +21,7 @@ from local_hub import serving as serving_hub
 from local_mirror import LocalMirror, serving
 from test_bundle_build import NAME, Builder, copy_checkout, read
 
-from bundle import cache, pins
+from bundle import pins
 from bundle.pins import Pin
 
 DATA = archives.archive(*STUB)
@@ -33,8 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     """A checkout whose one pin is an archive of a few bytes."""
     folder = tmp_path_factory.mktemp("standalone")
-    (folder / "cache" / "ferry").mkdir(parents=True)
-    (folder / "cache" / "ferry" / "wheels").symlink_to(cache.folder("wheels"))
+    small_checkout.share_wheels(folder / "cache")
     checkout = copy_checkout(ROOT, folder / "checkout")
     (checkout / "bundle" / "interpreters.txt").write_text(pins.render([PIN]))
     with serving_hub(LocalHub(tiny_model.make(tmp_path_factory.mktemp("published")))) as hub:
@@ -68,8 +68,7 @@ def test_a_standalone_interpreter_is_fetched_from_the_mirror_and_carried(builder
 
 def test_a_mirror_that_is_away_is_named_and_nothing_is_left(builder: Builder, tmp_path: Path) -> None:
     away = replace(builder, folder=tmp_path)
-    (tmp_path / "cache" / "ferry").mkdir(parents=True)
-    (tmp_path / "cache" / "ferry" / "wheels").symlink_to(cache.folder("wheels"))
+    small_checkout.share_wheels(tmp_path / "cache")
     done = away.build("out", "--python", "standalone", **{pins.MIRROR: "http://127.0.0.1:9/pbs"})
     assert done.returncode == 1 and "http://127.0.0.1:9/pbs/20250101/cpython-3.11.9" in done.stderr
     assert pins.MIRROR in done.stderr and "Traceback" not in done.stderr
